@@ -2,7 +2,8 @@
 //! secret, how long a file may be. Each rule is one row. A violation is reported with its file, its
 //! line and the reason of the row.
 //!
-//! Functions over 60 lines or five arguments, `exit`, `println!` and `unwrap` are clippy's (`clippy.toml`, `Cargo.toml`).
+//! Clippy checks the length of functions, the number of arguments, `exit`, `println!` and `unwrap`
+//! (`clippy.toml`, `Cargo.toml`).
 
 #![cfg(test)]
 
@@ -18,7 +19,7 @@ use std::path::Path as FilePath;
 
 use source::{Source, starts_with};
 
-/// Lines that a file under `src/` may have, tests in it included: long tables belong in a file of their own.
+/// The most lines of a file under `src/`, tests included. Long tables belong in a separate file.
 const FILE_BUDGET: usize = 400;
 
 /// The modules that one top module may use.
@@ -49,44 +50,44 @@ const fn unrestricted(name: &'static str, why: &'static str) -> ModuleRule {
     }
 }
 
-/// From the innermost module outwards. A module without a row is a violation: consider first what it
-/// should be allowed to use.
+/// The modules, from the innermost outwards. A module without a row is a violation: consider first
+/// what it should be allowed to use.
 #[rustfmt::skip] // one row a line
 const MODULE_RULES: &[ModuleRule] = &[
-    module("route", &[], "the route language is pure: it knows no connections, no HTTP server, no configuration"),
+    module("route", &[], "the route language is pure: it has no connections, no HTTP server, no configuration"),
     module("domain", &["route"], "what a connection is does not depend on how it is read, served or dialled"),
     module("config", &["domain", "route", "os"], "files become domain values here and nowhere else"),
     module("snapshot", &["domain", "route"], "a snapshot never changes: no tokens, no pools"),
     module("telemetry", &["domain"], "labels and log lines see no secrets, bodies or raw paths"),
-    module("clock", &[], "a clock knows nothing of what is counted on it"),
-    module("upstream", &["clock", "domain", "os", "telemetry"], "dialling knows no routes"),
+    module("clock", &[], "a clock does not depend on what it measures"),
+    module("upstream", &["clock", "domain", "os", "telemetry"], "dialling does not depend on routes"),
     module("reflection", &["domain", "telemetry"], "a search sees secrets and bytes, not requests"),
     module("credential", &["clock", "domain", "reflection", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
-    // The two that are served implement the seam that `server` states; `server` knows neither.
+    // The two modules that are served implement the trait `Serve`; `server` depends on neither.
     module("proxy", &["domain", "memory", "route", "server", "snapshot", "credential", "reflection", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
     module("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential", "reflection"], "management reads, and never sees a request or a raw file"),
-    module("server", &["memory", "telemetry"], "the accept loop does not know what it serves"),
+    module("server", &["memory", "telemetry"], "the accept loop does not depend on what it serves"),
     module("reload", &["config", "domain", "os", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
     module("ansi", &[], "escape sequences of text, for every report"),
-    module("hardening", &[], "the process, not what it does"),
+    module("hardening", &[], "hardening is about the process, not about what it does"),
     module("os", &[], "what several modules need from the operating system"),
-    module("memory", &[], "the machine, not what is done on it"),
+    module("memory", &[], "memory is about the machine, not about requests"),
     module("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "os", "proxy", "reload", "route", "server", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
-    module("demo", &["ansi", "config"], "the demo's API is an upstream: it knows nothing of the proxy before it"),
-    module("probe_client", &[], "it opens sockets that the address guard does not check, and knows nothing else of egressd"),
+    module("demo", &["ansi", "config"], "the demo's API is an upstream: it does not depend on the proxy"),
+    module("probe_client", &[], "it opens sockets that the address guard does not check, so it has no other part of egressd"),
     module("doctor", &["ansi", "domain", "probe_client", "upstream"], "the doctor sees what the agent sees: no credential, no configuration, no app"),
     unrestricted("cli", "commands may use every module"),
     unrestricted("main", "the program"),
     unrestricted("lib", "the crate's root declares the modules"),
 ];
 
-/// Where a rule applies. Each name is a top module or a file.
+/// The files that a rule applies to. Each name is a top module or a file.
 enum Scope {
     In(&'static [&'static str]),
     Outside(&'static [&'static str]),
 }
 
-/// What must not occur there.
+/// The code that must not occur in these files.
 enum Pattern {
     /// A path that begins with these segments, in `use` or inline.
     PathStart(&'static [&'static str]),
@@ -128,7 +129,7 @@ const TOKEN_LIVES: &[&str] = &[
     "src/credential/oauth/response.rs",
     "src/credential/oauth/token.rs",
 ];
-/// Also the time until the token endpoint is contacted again.
+/// These files also measure the time until the token endpoint is contacted again.
 const TOKEN_TIMES: &[&str] = &[
     "src/clock.rs",
     "src/credential/oauth/endpoint.rs",
@@ -139,11 +140,12 @@ const TOKEN_TIMES: &[&str] = &[
     "src/credential/oauth/state.rs",
     "src/credential/oauth/token.rs",
 ];
-const TOKEN_CLOCK_WHY: &str = "a token's life is counted on the boot-time clock (`crate::clock`): the system's time jumps, and `Instant` stands still during suspension";
+const TOKEN_CLOCK_WHY: &str = "the lifetime of a token is measured on the boot-time clock (`crate::clock`): the system time can jump, and `Instant` stops during suspension";
 const NO_IO: &str = "routes and definitions are values: no I/O, nothing async";
-const EXPOSE_WHY: &str = "a secret is exposed in two modules only (`credential`, `reflection`), and where the domain puts a fixed header together";
-const DIAL_WHY: &str = "only `upstream` opens sockets outwards: the address guard stands there";
-/// Opens sockets that the address guard does not check, to see whether they open.
+const EXPOSE_WHY: &str = "a secret is exposed in two modules only (`credential`, `reflection`), and where the domain builds a fixed header";
+const DIAL_WHY: &str =
+    "only `upstream` opens sockets to the outside, because it has the address guard";
+/// The module that opens sockets without the address guard, to test if they open.
 const PROBE_CLIENT: &str = "src/probe_client.rs";
 /// The commands that probe from outside. Neither may hold a credential.
 const PROBING_COMMANDS: &[&str] = &["src/cli/doctor.rs", "src/cli/healthcheck.rs"];
@@ -152,7 +154,7 @@ const STDERR_WHY: &str =
     "only main.rs writes to stderr or exits, so that a command is a value with an exit code";
 
 const STDOUT_WHY: &str =
-    "a thread that is stuck in a write must not hold the lock of a standard stream";
+    "a thread that is blocked in a write must not hold the lock of a standard stream";
 
 #[rustfmt::skip] // one row a line
 const BANS: &[Ban] = &[
@@ -168,12 +170,12 @@ const BANS: &[Ban] = &[
     ban(EXPOSE, Tokens(&[".", "expose"]), EXPOSE_WHY),
     ban(EXPOSE, PathPart(&["Secret", "expose"]), EXPOSE_WHY),
     ban(Outside(&["upstream", PROBE_CLIENT]), PathPart(&["TcpStream", "connect"]), DIAL_WHY),
-    // A listener asks a socket file whether somebody still answers there, before it is replaced.
+    // Before a listener replaces a socket file, it connects to check that no process listens on it.
     ban(Outside(&["upstream", "src/server/unix_socket.rs", PROBE_CLIENT]), PathPart(&["UnixStream", "connect"]), DIAL_WHY),
     ban(Outside(&["upstream", PROBE_CLIENT]), PathPart(&["UdpSocket"]), DIAL_WHY),
     ban(Outside(&["doctor", PROBE_CLIENT, "src/cli/doctor.rs", "src/cli/healthcheck.rs"]), PathStart(&["crate", "probe_client"]), PROBE_WHY),
-    // Through a re-export another command could dial without a path that names `probe_client`.
-    ban(In(&["doctor"]), Tokens(&["pub", "(", "crate", ")", "use", "crate"]), "the doctor hands out nothing of other modules, the probe client above all"),
+    // With a re-export, another command could use `probe_client` without naming it.
+    ban(In(&["doctor"]), Tokens(&["pub", "(", "crate", ")", "use", "crate"]), "the doctor re-exports nothing of other modules, above all not the probe client"),
     ban(In(PROBING_COMMANDS), PathStart(&["crate", "credential"]), PROBE_WHY),
     ban(In(PROBING_COMMANDS), PathStart(&["crate", "app"]), PROBE_WHY),
     ban(In(PROBING_COMMANDS), PathStart(&["crate", "config", "load"]), PROBE_WHY),
@@ -307,15 +309,15 @@ fn file_violations(source: &Source) -> Vec<String> {
     }
     if !source.has_module_docs {
         found.push(format!(
-            "{}:1: begins without `//!`: say what lives here and what may not",
+            "{}:1: has no `//!` comment: describe the content of the module",
             source.file
         ));
     }
     found
 }
 
-/// Returns all violations in a set of files. Only the rules for files apply to modules declared under
-/// `#[cfg(test)]`.
+/// Returns all violations in a set of files. Only the rules for files apply to modules declared
+/// under `#[cfg(test)]`.
 fn all_violations(sources: &[Source]) -> Vec<String> {
     let tests: Vec<&Vec<String>> = sources
         .iter()

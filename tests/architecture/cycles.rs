@@ -1,7 +1,9 @@
-//! Import cycles between modules of one parent: `a` uses `b`, and `b` uses `a`, directly or through others.
+//! Import cycles between modules of one parent: `a` uses `b`, and `b` uses `a`, directly or through
+//! others.
 //!
-//! A path such as `super::Name` counts as a use of the module that defines `Name`, also where the parent only imports or
-//! re-exports it. What a parent defines itself belongs to no child, so children may use it.
+//! A path such as `super::Name` counts as a use of the module that defines `Name`, also where the
+//! parent only imports or re-exports it. What a parent defines itself belongs to no child, so
+//! children may use it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +15,8 @@ type Module = Vec<String>;
 /// One use of a sibling: the file and the line of the first path that names it.
 type Uses = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Returns every import cycle among `sources`, as `file:line: a -> b -> a` with the first use of each step.
+/// Returns every import cycle among `sources`, as `file:line: a -> b -> a` with the first use of
+/// each step.
 pub(crate) fn import_cycles(sources: &[Source]) -> Vec<String> {
     let crate_modules = CrateModules::from_sources(sources);
     let mut uses_by_parent: BTreeMap<Module, Uses> = BTreeMap::new();

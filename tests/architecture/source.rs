@@ -1,16 +1,16 @@
-//! Rust source as the rules see it: words with their lines, paths with their lines. No comments, no literals, no test code.
+//! Rust source as tokens and paths with their lines, without comments, literals and test code.
 //!
-//! This is a reader, not a compiler: it knows where comments, literals, `use` trees, inline modules and `#[cfg(test)]` items
-//! begin and end, and nothing else. What a macro makes is not seen.
+//! The parser recognises comments, literals, `use` trees, inline modules and `#[cfg(test)]` items,
+//! and nothing else. Code that a macro generates is not visible to it.
 
-/// One word or sign, and the line that it stands on (from 1).
+/// A word or sign, and its line (from 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) line: usize,
 }
 
-/// A path as written, `use` groups taken apart, `super` and `self` resolved into `crate::…`.
+/// A path. `use` groups are expanded, and `super` and `self` are resolved to `crate::…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) segments: Vec<String>,
@@ -19,22 +19,23 @@ pub(crate) struct Path {
     pub(crate) imported_as: Option<String>,
 }
 
-/// A file taken apart.
+/// A parsed file.
 pub(crate) struct Source {
-    /// From the repository's root: `src/proxy.rs`.
+    /// The path from the root of the repository, such as `src/proxy.rs`.
     pub(crate) file: String,
-    /// Number of lines, test code and blank ones included.
+    /// The number of lines, with test code and blank lines.
     pub(crate) lines: usize,
-    /// The file begins with a `//!` comment.
+    /// `true` if the file begins with a `//!` comment.
     pub(crate) has_module_docs: bool,
     pub(crate) tokens: Vec<Token>,
     pub(crate) paths: Vec<Path>,
-    /// Modules that are declared under `#[cfg(test)]` and live in files of their own, as `crate` paths.
+    /// Modules that are declared under `#[cfg(test)]` and live in files of their own, as `crate`
+    /// paths.
     pub(crate) test_modules: Vec<Vec<String>>,
 }
 
 impl Source {
-    /// Takes `text` apart; `file` says which module it is.
+    /// Parses `text`. `file` determines its module.
     pub(crate) fn parse(file: &str, text: &str) -> Self {
         let module = module_of(file);
         let (tokens, tests) = without_tests(&tokens(&blank(text)));
@@ -52,14 +53,15 @@ impl Source {
         }
     }
 
-    /// The first module below the crate: `src/proxy/headers.rs` and `src/proxy.rs` are both `proxy`.
+    /// Returns the first module below the crate: `proxy` for `src/proxy/headers.rs` and for
+    /// `src/proxy.rs`.
     pub(crate) fn top_module(&self) -> String {
         let rest = self.file.strip_prefix("src/").unwrap_or(&self.file);
         let name = rest.split('/').next().unwrap_or(rest);
         name.strip_suffix(".rs").unwrap_or(name).to_owned()
     }
 
-    /// The module path below the crate, without `mod`.
+    /// Returns the module path below the crate.
     pub(crate) fn module(&self) -> Vec<String> {
         module_of(&self.file)
     }
@@ -74,7 +76,7 @@ fn module_of(file: &str) -> Vec<String> {
         .collect()
 }
 
-/// `text` with comments and the insides of literals made blank; lines stay where they are.
+/// Replaces comments and the content of literals with blanks. Line numbers do not change.
 pub(crate) fn blank(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
@@ -94,7 +96,7 @@ pub(crate) fn blank(text: &str) -> String {
     out
 }
 
-/// Where the comment or literal that starts at `at` ends; `at` if none starts there.
+/// Returns the end of the comment or literal that starts at `at`, or `at` if none starts there.
 fn literal_end(chars: &[char], at: usize) -> usize {
     let look = |i: usize| chars.get(at + i).copied().unwrap_or('\0');
     let before = at.checked_sub(1).and_then(|i| chars.get(i)).copied();
@@ -164,7 +166,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Words, `::`, and every other sign on its own.
+/// Splits text into words, `::`, and single other signs.
 pub(crate) fn tokens(blanked: &str) -> Vec<Token> {
     let mut out = Vec::new();
     for (index, text) in blanked.lines().enumerate() {
@@ -190,7 +192,8 @@ pub(crate) fn tokens(blanked: &str) -> Vec<Token> {
 
 const TEST_MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
 
-/// The tokens outside `#[cfg(test)]` items, and the names of modules that such an item declares without a body.
+/// Returns the tokens outside of `#[cfg(test)]` items, and the names of the modules that such items
+/// declare without a body.
 fn without_tests(all: &[Token]) -> (Vec<Token>, Vec<String>) {
     let (mut kept, mut modules, mut at) = (Vec::new(), Vec::new(), 0);
     while let Some(token) = all.get(at) {
@@ -212,7 +215,7 @@ fn without_tests(all: &[Token]) -> (Vec<Token>, Vec<String>) {
     (kept, modules)
 }
 
-/// Whether `tokens` begin with exactly these words.
+/// Returns `true` if `tokens` begin with exactly these words.
 pub(crate) fn starts_with(tokens: &[Token], words: &[&str]) -> bool {
     tokens.len() >= words.len()
         && tokens
@@ -221,7 +224,8 @@ pub(crate) fn starts_with(tokens: &[Token], words: &[&str]) -> bool {
             .all(|(token, word)| token.text == *word)
 }
 
-/// One past the item that starts at `from`: its `;`, or the brace that closes its body.
+/// Returns the position after the item that starts at `from`: after its `;`, or after the brace
+/// that closes its body.
 fn item_end(all: &[Token], from: usize) -> usize {
     let (mut braces, mut others) = (0usize, 0usize);
     for (at, token) in all.iter().enumerate().skip(from) {
@@ -245,9 +249,9 @@ fn item_end(all: &[Token], from: usize) -> usize {
 /// Collects the paths of one file.
 struct Paths<'a> {
     tokens: &'a [Token],
-    /// The module that the next token is in, inline modules included.
+    /// The module of the next token, with inline modules.
     module: Vec<String>,
-    /// Brace depths at which an inline module was opened.
+    /// The brace depths at which inline modules were opened.
     inline: Vec<usize>,
     depth: usize,
     found: Vec<Path>,
@@ -299,7 +303,7 @@ impl<'a> Paths<'a> {
         at + 1
     }
 
-    /// A `use` tree from `at` on; returns where it ends.
+    /// Collects a `use` tree that starts at `at`, and returns its end.
     fn tree(&mut self, mut at: usize, prefix: &[String]) -> usize {
         let mut segments = prefix.to_vec();
         loop {
@@ -337,7 +341,7 @@ impl<'a> Paths<'a> {
         }
     }
 
-    /// A path outside `use`: `a::b::c`, or a single word.
+    /// Collects a path outside of `use`: `a::b::c`, or a single word.
     fn inline_path(&mut self, from: usize) -> usize {
         let line = self.tokens.get(from).map_or(0, |token| token.line);
         let mut segments = vec![self.text(from).to_owned()];

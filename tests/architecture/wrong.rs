@@ -1,5 +1,5 @@
-//! The checker must be able to fail: small wrong inputs with the violation that each must give, and
-//! right ones that give none.
+//! Tests of the checker: small wrong inputs with the violation that each must have, and correct
+//! inputs that have none.
 
 use super::source::{Source, blank};
 use super::{all_violations, violations};
@@ -39,7 +39,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/doctor/network.rs", "use crate::credential::Credentials;", "doctor may not use credential"),
     ("src/doctor.rs", "use crate::config::Environment;", "doctor may not use config"),
     ("src/doctor.rs", "fn f() { crate::app::App::start() }", "doctor may not use app"),
-    ("src/doctor.rs", "pub(crate) use crate::probe_client::ProbeTarget;", "the doctor hands out nothing"),
+    ("src/doctor.rs", "pub(crate) use crate::probe_client::ProbeTarget;", "the doctor re-exports nothing"),
     ("src/cli/doctor.rs", "use crate::credential::Credentials;", "they hold no credential"),
     ("src/probe_client.rs", "use crate::upstream::ResolverSettings;", "probe_client may not use upstream"),
     ("src/cli/healthcheck.rs", "fn f() { crate::config::load(o) }", "they hold no credential"),
@@ -111,7 +111,7 @@ fn a_file_has_a_line_budget_and_module_docs() {
         ["src/route/a.rs:401: 401 lines: a file has at most 400; split it by topic"]
     );
     let found = all_violations(&[Source::parse("src/route/a.rs", "// A.\n")]);
-    assert!(found.concat().contains("begins without `//!`"), "{found:?}");
+    assert!(found.concat().contains("has no `//!` comment"), "{found:?}");
     let found = all_violations(&[Source::parse("src/route/mod.rs", "//! A.\n")]);
     assert!(
         found.concat().contains("a module is `NAME.rs`"),

@@ -1,5 +1,5 @@
-//! `egressd doctor` on loopback: each way that is open is named with a remedy, and no value of anything is. Whole sandboxes are built of network
-//! namespaces by `tests/peers/doctor.py`.
+//! `egressd doctor` on loopback: every open finding has a remedy, and no value is shown.
+//! `tests/peers/doctor.py` builds complete sandboxes with network namespaces.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::support::limited::output;
 use crate::support::{Sidecar, Upstream, connection};
 
-/// Addresses that answer to nobody, and one that does.
+/// An address without a listener, and one with a listener.
 struct World {
-    nobody: String,
+    closed_address: String,
     open: TcpListener,
 }
 
-/// Exit code, findings, all that was written.
+/// The result of a run.
 struct Ran {
     exit: Option<i32>,
     findings: Vec<Value>,
@@ -25,9 +25,9 @@ struct Ran {
 
 impl World {
     fn new() -> Self {
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed_address = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
-            nobody: nobody.local_addr().unwrap().to_string(),
+            closed_address: closed_address.local_addr().unwrap().to_string(),
             open: TcpListener::bind("127.0.0.1:0").unwrap(),
         }
     }
@@ -36,7 +36,7 @@ impl World {
         self.open.local_addr().unwrap().to_string()
     }
 
-    /// Runs it with these flags, every other target being closed.
+    /// Runs the doctor with these flags. Every other target is closed.
     fn doctor(&self, flags: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
         command.args(["doctor", "--format", "json", "--name", "nothing.invalid"]);
@@ -53,7 +53,7 @@ impl World {
             "--resolver",
         ] {
             if !flags.contains(&flag) {
-                command.args([flag, self.nobody.as_str()]);
+                command.args([flag, self.closed_address.as_str()]);
             }
         }
         command.args(flags).env_clear();
@@ -70,7 +70,7 @@ impl World {
 }
 
 impl Ran {
-    /// The findings of a check: state, target, what was seen.
+    /// Returns the findings of a check: state, target and result.
     fn rows(&self, check: &str) -> Vec<(&str, &str, &str)> {
         let of = self
             .findings
@@ -91,14 +91,14 @@ impl Ran {
 }
 
 #[test]
-fn a_socket_that_opens_is_open_and_one_that_does_not_is_closed() {
+fn an_accepted_connection_is_open_and_a_refused_one_is_closed() {
     let world = World::new();
     let open = world.open();
     let flags = [
         "--target",
         &open,
         "--target",
-        &world.nobody,
+        &world.closed_address,
         "--metadata-target",
         &open,
     ];
@@ -110,7 +110,7 @@ fn a_socket_that_opens_is_open_and_one_that_does_not_is_closed() {
         ran.rows("direct_egress"),
         [
             ("open", open.as_str(), accepted),
-            ("closed", world.nobody.as_str(), "refused")
+            ("closed", world.closed_address.as_str(), "refused")
         ]
     );
     assert_eq!(ran.rows("metadata"), [("open", open.as_str(), accepted)]);
@@ -119,7 +119,11 @@ fn a_socket_that_opens_is_open_and_one_that_does_not_is_closed() {
     assert_eq!(ran.states("metadata"), ["closed"]);
     assert_eq!(
         ran.rows("proxy"),
-        [("unknown", world.nobody.as_str(), "connection refused")]
+        [(
+            "unknown",
+            world.closed_address.as_str(),
+            "connection refused"
+        )]
     );
 }
 
@@ -142,7 +146,7 @@ fn egressd_is_recognised_at_its_listeners() {
     assert_eq!(ran.states("management"), ["open"]);
     assert_eq!(ran.rows("metrics")[0].2, "can be read");
     assert!(!ran.text.contains("crm"), "{}", ran.text);
-    // The two doors confused: neither is what it should be.
+    // With the two addresses exchanged, neither is what it should be.
     let ran = world.doctor(&["--proxy", &management, "--management", &proxy], &[]);
     assert_eq!(ran.states("proxy"), ["unknown"]);
     assert_eq!(ran.states("management"), ["unknown"]);

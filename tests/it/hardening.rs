@@ -440,7 +440,7 @@ fn a_failed_measure_stops_the_start_only_if_hardening_is_required() {
         let (exit, out, err) = program.run(&["--hardening", "required"]);
         assert_eq!((exit, out.as_str()), (Some(69), ""), "{err}");
         assert!(
-            err.contains("hardening is required") && err.contains("files failed ("),
+            err.contains("`--hardening required` was set") && err.contains("files failed ("),
             "{err}"
         );
         let mut running = program.start(&["--hardening", "best-effort"]);

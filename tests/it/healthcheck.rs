@@ -1,4 +1,5 @@
-//! `egressd healthcheck`: what it says of a process that is ready, one that drains, one that is not there, and of settings.
+//! `egressd healthcheck`: the result for a process that is ready, that drains, or that does not
+//! run, and for settings with mistakes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -39,7 +40,7 @@ fn limit_accept(listener: &TcpListener) {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
 }
 
-/// Settings of which nothing is good but where operators connect.
+/// Settings in which only the addresses of the management API are valid.
 fn settings(listen: &[&str]) -> Value {
     json!({
         "management": {"listen": listen, "basic_auth": {"username": "u", "password": {"file": "absent"}}, "colour": 1},
@@ -66,22 +67,22 @@ fn ready_until_it_drains_then_not_ready_then_not_listening() {
     let program = Program::new(&[crm], &json!({"management": login}));
     let mut running = program.start(&[]);
     let (agents, operators) = running.addresses();
-    let ask = || healthcheck(&settings(&[&operators.to_string()]), &[], &[]);
-    assert_eq!(ask(), (Some(0), "ready\n".to_owned(), String::new()));
+    let check = || healthcheck(&settings(&[&operators.to_string()]), &[], &[]);
+    assert_eq!(check(), (Some(0), "ready\n".to_owned(), String::new()));
     let mut agent = Agent::connect_to(agents);
     agent.send("GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("data: first");
     running.terminate();
     running.wait_for_line("stopping");
-    while ask().0 == Some(0) {}
-    let told = format!("not ready: 503 draining ({operators})\n");
-    assert_eq!(ask(), (Some(1), told, String::new()));
+    while check().0 == Some(0) {}
+    let expected = format!("not ready: 503 draining ({operators})\n");
+    assert_eq!(check(), (Some(1), expected, String::new()));
     gate.open();
     assert_eq!(running.wait_for_exit(), Some(0));
-    let told = format!(
+    let expected = format!(
         "not ready: nothing listens there; check that egressd is running with these settings ({operators})\n"
     );
-    assert_eq!(ask(), (Some(1), told, String::new()));
+    assert_eq!(check(), (Some(1), expected, String::new()));
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
         .parse()
         .unwrap();
     running.wait_for_line("ready with");
-    let (tcp, nobody) = (operators.to_string(), closed().to_string());
+    let (tcp, closed_address) = (operators.to_string(), closed().to_string());
     let any = format!("0.0.0.0:{}", operators.port());
     let either = format!("[::]:{}", operators.port());
     let ready = |listen: &[&str], variables: &[(&str, &str)], flags: &[&str]| {
@@ -112,14 +113,23 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
     };
     ready(&[&unix], &[], &[]);
     ready(&[&any], &[], &[]);
-    // A machine may have the other family alone.
+    // A machine may have only IPv6.
     ready(&[&either], &[], &[]);
-    // One of several is enough.
-    ready(&[&nobody, &tcp, "unix:absent"], &[], &[]);
-    ready(&[&nobody], &[("EGRESSD_MANAGEMENT_LISTEN", &tcp)], &[]);
+    // One address that answers is enough.
+    ready(&[&closed_address, &tcp, "unix:absent"], &[], &[]);
+    ready(
+        &[&closed_address],
+        &[("EGRESSD_MANAGEMENT_LISTEN", &tcp)],
+        &[],
+    );
     let flag = ["--management-listen", &tcp];
-    ready(&[&nobody], &[("EGRESSD_MANAGEMENT_LISTEN", &nobody)], &flag);
-    // A file whose word does not count need not be there; a path is relative to where it would be.
+    ready(
+        &[&closed_address],
+        &[("EGRESSD_MANAGEMENT_LISTEN", &closed_address)],
+        &flag,
+    );
+    // The settings file may be missing if a flag overrides it. A relative path is relative to the
+    // directory of that file.
     let file = files.path().join("absent.yaml").display().to_string();
     let relative = [
         "--management-listen",
@@ -128,15 +138,15 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
         "json",
     ];
     let (exit, out, _) = healthcheck_at(&file, &[], &relative);
-    let told: Value = serde_json::from_str(&out).unwrap();
+    let expected: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (exit, told),
+        (exit, expected),
         (
             Some(0),
             json!({"ready": true, "address": unix, "seen": "200 ok"})
         )
     );
-    // The agents' door is another: it is no answer to this question.
+    // The listener for agents is not the management API, so its response does not count as ready.
     let (exit, out, _) = healthcheck(&settings(&[&agents]), &[], &[]);
     assert_eq!(exit, Some(1));
     assert!(out.starts_with("not ready: 404 "), "{out}");
@@ -166,15 +176,15 @@ fn a_silent_listener_or_another_protocol_is_not_ready() {
             "HTTP/1.1 500 no\r\nContent-Length: 9999\r\n\r\n\x1b[31mred\n more",
         ] {
             let (mut socket, _) = stranger.accept().unwrap();
-            let _asked = socket.read(&mut [0; 4096]).unwrap();
+            let _request = socket.read(&mut [0; 4096]).unwrap();
             socket.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let ask = || healthcheck(&settings(&[&address]), &[], &[]);
-    let told = format!("not ready: the listener does not speak HTTP ({address})\n");
-    assert_eq!(ask(), (Some(1), told, String::new()));
-    let told = format!("not ready: 500 ?[31mred ({address})\n");
-    assert_eq!(ask(), (Some(1), told, String::new()));
+    let check = || healthcheck(&settings(&[&address]), &[], &[]);
+    let expected = format!("not ready: the listener does not speak HTTP ({address})\n");
+    assert_eq!(check(), (Some(1), expected, String::new()));
+    let expected = format!("not ready: 500 ?[31mred ({address})\n");
+    assert_eq!(check(), (Some(1), expected, String::new()));
     answering.unwrap().join().unwrap();
 }
 
@@ -215,7 +225,7 @@ fn an_answer_that_breaks_off_still_counts_by_its_status() {
     limit_accept(&listener);
     let address = listener.local_addr().unwrap().to_string();
     let world = std::thread::Builder::new().name("world listener".to_owned());
-    let asked = world.spawn(move || {
+    let request = world.spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
         let mut head = [0; 4096];
         let read = socket.read(&mut head).unwrap();
@@ -226,7 +236,7 @@ fn an_answer_that_breaks_off_still_counts_by_its_status() {
     });
     let (exit, out, _) = healthcheck(&settings(&[&address]), &[], &[]);
     assert_eq!((exit, out.as_str()), (Some(0), "ready\n"));
-    let head = asked.unwrap().join().unwrap();
+    let head = request.unwrap().join().unwrap();
     assert!(
         head.starts_with("get /readyz http/1.1\r\n") && head.contains("\r\nhost: localhost\r\n"),
         "{head}"

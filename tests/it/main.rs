@@ -1,6 +1,6 @@
 //! The integration tests, as one program.
 //!
-//! `cfg(test)` is always on here; it tells clippy that all of this is test code.
+//! `cfg(test)` is always set here. The attribute marks everything as test code for clippy.
 #![cfg(test)]
 
 mod access_log;

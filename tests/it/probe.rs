@@ -1,4 +1,5 @@
-//! `egressd probe`: real steps against real sockets, what it says of each, and what it never sends.
+//! `egressd probe`: the report of each step on loopback sockets, and the absence of requests to the
+//! API.
 
 mod token;
 
@@ -13,14 +14,14 @@ use crate::support::certs::Alpn;
 use crate::support::connection::Connection;
 use crate::support::{Upstream, certs, connection};
 
-/// What a run of the command gave.
+/// The result of a run of the command.
 struct Ran {
     exit: Exit,
     out: String,
     err: String,
 }
 
-/// Runs `probe` with these words in a directory that holds these connections.
+/// Runs `probe` with these arguments in a directory with these connections.
 fn probe_with(settings: &Value, connections: &[Connection], words: &[&str]) -> Ran {
     let files = tempfile::tempdir().unwrap();
     let at = |name: &str| files.path().join(name);
@@ -59,7 +60,7 @@ fn probe(connections: &[Connection]) -> Ran {
     probe_with(&settings(), connections, &["api"])
 }
 
-/// Probes a connection, and takes the report for programs apart: step and target, whether it is good.
+/// Probes a connection. Returns the exit code and the steps of the JSON report.
 fn steps(connection: Connection) -> (Exit, Vec<Value>) {
     let ran = probe_with(&settings(), &[connection], &["--format", "json", "api"]);
     let mut report: Value = serde_json::from_str(&ran.out).expect("JSON");
@@ -86,7 +87,7 @@ fn names(steps: &[Value]) -> Vec<&str> {
     names.map(Option::unwrap).collect()
 }
 
-/// An upstream that would take requests, and lets go of who sends none.
+/// Starts an upstream that reads requests and closes the socket when the client does.
 fn listening() -> Upstream {
     Upstream::script(|wire| while wire.request().is_some() {})
 }
@@ -95,13 +96,13 @@ fn api() -> Connection {
     connection("api").allow("GET /")
 }
 
-/// A port of 127.0.0.1 where nobody listens.
+/// Returns a port of 127.0.0.1 without a listener.
 fn free_port() -> u16 {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     held.local_addr().unwrap().port()
 }
 
-/// The step that is not good, and what is said of it. What is configured is told all the same.
+/// Returns the failed step, its detail and its remedy. The credential step is reported after it.
 fn failed(connection: Connection) -> (String, String, String) {
     let (exit, steps) = steps(connection);
     assert_eq!(exit, Exit::Failure, "{steps:?}");
@@ -232,8 +233,9 @@ fn credentials_are_reported_by_source() {
 }
 
 #[test]
-fn a_refused_address_says_which_hole_would_let_it_through() {
-    // A literal address without its hole is a problem at load, so a name has to lead there.
+fn a_forbidden_address_is_reported_with_the_cidr_that_would_allow_it() {
+    // A literal address that is not allowed is a problem of the configuration, so a name must lead
+    // to it.
     let up = listening();
     let url = format!("https://localhost:{}", up.address().port());
     let closed = api()
@@ -248,7 +250,7 @@ fn a_refused_address_says_which_hole_would_let_it_through() {
 }
 
 #[test]
-fn what_leads_back_to_egressd_is_refused_as_when_it_serves() {
+fn a_connection_that_leads_back_to_egressd_is_refused() {
     let up = listening();
     let mut settings = settings();
     settings["proxy"] = json!({"listen": [up.address().to_string()]});
@@ -286,10 +288,10 @@ fn each_step_can_fail() {
             "`egress.ca_files`",
         ),
     ] {
-        let told = failed(connection);
-        assert_eq!(told.0, step);
-        assert!(told.1.contains(says), "{told:?}");
-        assert!(told.2.contains(remedy), "{told:?}");
+        let outcome = failed(connection);
+        assert_eq!(outcome.0, step);
+        assert!(outcome.1.contains(says), "{outcome:?}");
+        assert!(outcome.2.contains(remedy), "{outcome:?}");
     }
     untrusted.wait_closed(1);
     assert_eq!(untrusted.raw(), b"");
@@ -311,7 +313,7 @@ fn a_failed_step_is_reported_with_its_remedy_below() {
 }
 
 #[test]
-fn a_token_endpoint_is_dialled_too_whatever_became_of_the_upstream() {
+fn a_token_endpoint_is_dialled_even_if_the_upstream_fails() {
     let idp = Upstream::untrusted();
     let oauth = json!({
         "token_url": format!("https://{}/token", idp.address()),
@@ -321,13 +323,13 @@ fn a_token_endpoint_is_dialled_too_whatever_became_of_the_upstream() {
     let api = api().auth("oauth_client_credentials", oauth);
     let (exit, steps) = steps(api.base_url("https://api.invalid"));
     assert_eq!(exit, Exit::Failure);
-    let told: Vec<_> = steps
+    let outcome: Vec<_> = steps
         .iter()
         .map(|step| (step["step"].as_str().unwrap(), step["ok"] == true))
         .collect();
-    // The token is not asked for where no session stands.
+    // No token is requested, because the handshake failed.
     assert_eq!(
-        told,
+        outcome,
         [
             ("resolve", false),
             ("credential", true),

@@ -1,8 +1,8 @@
-//! The world that a test acts in: an upstream that records every byte, a token endpoint that says what a test
-//! tells it, an agent on a raw socket, and egressd between them.
+//! The environment of a test: an upstream that records every byte, a token endpoint with scripted
+//! responses, an agent on a raw socket, and egressd between them.
 //!
-//! All of it is blocking and on loopback, port 0. Nothing here sleeps in place of an event: what must happen first is awaited, and
-//! a wait that takes longer than [`PATIENCE`] fails the test.
+//! Everything is blocking and on loopback, with ports that the system chooses. Helpers wait for
+//! events and never sleep instead. A wait that takes longer than [`PATIENCE`] fails the test.
 
 pub(crate) mod agent;
 pub(crate) mod certs;
@@ -40,5 +40,5 @@ pub(crate) use upstream::Upstream;
 /// is short enough to wait for in a test.
 pub(crate) const DEADLINE: u64 = 4;
 
-/// The longest that anything is waited for. Far above what any claim needs: only a hang reaches it.
+/// The time limit of every wait. It is far longer than any wait needs, so only a hang reaches it.
 pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);

@@ -1,4 +1,5 @@
-//! The world itself: its pieces against each other, so that a claim of another test can be believed.
+//! Tests of the test support: its parts are tested against each other, so that other tests can rely
+//! on them.
 
 use std::io::Write;
 
@@ -6,8 +7,8 @@ use crate::support::message::{End, Framing};
 use crate::support::reply::Ending;
 use crate::support::{Agent, Gate, Upstream};
 
-/// An upstream without TLS that answers each socket's first request with these bytes.
-fn says(bytes: &'static [u8]) -> Upstream {
+/// Starts an upstream without TLS that answers the first request of each socket with these bytes.
+fn answering(bytes: &'static [u8]) -> Upstream {
     Upstream::script_without_tls(move |wire| {
         wire.request();
         wire.send(bytes);
@@ -53,7 +54,7 @@ fn an_agent_reads_a_length_chunks_and_a_head_reply() {
 }
 
 #[test]
-fn an_agent_tells_a_whole_reply_from_an_aborted_one() {
+fn an_agent_distinguishes_a_complete_reply_from_an_aborted_one() {
     let rows: [(&'static [u8], Ending); 4] = [
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
@@ -73,7 +74,7 @@ fn an_agent_tells_a_whole_reply_from_an_aborted_one() {
         ),
     ];
     for (bytes, ending) in rows {
-        let up = says(bytes);
+        let up = answering(bytes);
         let mut agent = Agent::connect_to(up.address());
         agent.send("GET / HTTP/1.1\r\n\r\n");
         agent.half_close();

@@ -1,4 +1,4 @@
-//! The `check` command: the example of the documentation, ten mistakes, and both formats.
+//! The `check` command: the example of the documentation, files with mistakes, and both formats.
 
 use egressd::cli::Exit;
 use egressd::domain::Auth;
@@ -79,7 +79,7 @@ fn json_with_tabs_is_json() {
     );
 }
 
-/// Ten files, each with a mistake of its own.
+/// Ten files, each with a different mistake.
 fn ten_mistakes() -> World {
     World::new()
         .file(

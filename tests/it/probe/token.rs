@@ -1,4 +1,5 @@
-//! The token step of a probe: as for a request, told by its life only.
+//! The token step of a probe: the token is requested as for an API request, and only its lifetime
+//! is reported.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use crate::support::Upstream;
 use crate::support::connection::Connection;
 use egressd::cli::Exit;
 
-/// A token endpoint that answers every request so.
+/// Starts a token endpoint with one response for all requests.
 fn idp(status: &'static str, body: &'static str) -> Upstream {
     Upstream::answer(move |_request| {
         let length = body.len();
@@ -63,7 +64,7 @@ fn a_token_is_obtained_and_its_lifetime_reported() {
 }
 
 #[test]
-fn no_token_has_its_reason_and_a_remedy() {
+fn a_failure_is_reported_with_its_reason_and_a_remedy() {
     for (status, body, requests, says, remedy) in [
         (
             "401 Unauthorized",
@@ -173,7 +174,7 @@ fn a_refusal_that_may_be_about_the_client_is_tried_in_the_other_place() {
         let (detail, remedy) = token(&steps);
         assert!(detail.contains("`client_auth: body`"), "{detail}");
         let other = if written == "basic" { "body" } else { "basic" };
-        let works = format!("write `client_auth: {other}`: with it");
+        let works = format!("write `client_auth: {other}`: the token endpoint");
         assert!(remedy.starts_with(&works), "{error}: {remedy}");
         assert_eq!(idp.requests().len(), 2, "{error}");
     }

@@ -1,4 +1,4 @@
-//! The agent's side: raw bytes on one TCP socket, and replies read by a strict reader.
+//! The agent: sends raw bytes on one socket, and parses replies with a strict reader.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use super::message::{self, End, Framing, RecordingReader};
 use super::reply::{Ending, Reply};
 use super::{PATIENCE, Sidecar};
 
-/// One socket to the sidecar.
+/// A socket to the sidecar.
 pub(crate) struct Agent {
     tcp: TcpStream,
     inbox: RecordingReader,
@@ -30,17 +30,19 @@ impl Agent {
         Self::from_tcp(TcpStream::connect(address).unwrap())
     }
 
-    /// Connects to a Unix socket. What is done with it is done by its descriptor, whatever its kind.
+    /// Connects to a Unix socket. The other methods use its descriptor, so they work for both kinds
+    /// of sockets.
     pub(crate) fn connect_unix(path: &Path) -> Self {
         Self::from_tcp(OwnedFd::from(UnixStream::connect(path).unwrap()).into())
     }
 
-    /// Connects with a receive buffer of a few KiB: whoever does not read with this one is felt at once.
+    /// Connects with a receive buffer of a few KiB, so that the sidecar soon blocks if the agent
+    /// does not read.
     pub(crate) fn connect_narrow(sidecar: &Sidecar) -> Self {
         Self::connect_narrow_to(sidecar.address())
     }
 
-    /// As [`Agent::connect_narrow`], to any address.
+    /// Connects like [`Agent::connect_narrow`], to any address.
     pub(crate) fn connect_narrow_to(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -51,7 +53,7 @@ impl Agent {
     fn from_tcp(tcp: TcpStream) -> Self {
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
-        // A Unix socket has no such thing.
+        // A Unix socket does not have this option.
         let _unknown = tcp.set_nodelay(true);
         Self {
             tcp,
@@ -59,7 +61,8 @@ impl Agent {
         }
     }
 
-    /// Sends bytes as they are. `false`: the sidecar closed before it took them all, which the reply is to explain.
+    /// Sends bytes unchanged. Returns `false` if the sidecar closed the socket before it read all
+    /// of them; the reply should explain that.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.tcp.write_all(bytes.as_ref()).is_ok()
     }
@@ -76,12 +79,13 @@ impl Agent {
         self.tcp.set_nonblocking(false).unwrap();
     }
 
-    /// `GET target` and its reply.
+    /// Sends `GET target` and returns the reply.
     pub(crate) fn get(&mut self, target: &str) -> Reply {
         self.request("GET", target, &[], b"")
     }
 
-    /// One request with these fields, and its reply. A body that is not empty gets a `Content-Length`.
+    /// Sends a request with these fields and returns the reply. A body that is not empty gets a
+    /// `Content-Length`.
     pub(crate) fn request(
         &mut self,
         method: &str,
@@ -112,12 +116,12 @@ impl Agent {
         self.reply()
     }
 
-    /// The next reply, to its end.
+    /// Reads the next reply to its end.
     pub(crate) fn reply(&mut self) -> Reply {
         self.read(false)
     }
 
-    /// The next reply, to a HEAD: it has no body whatever its fields say.
+    /// Reads the next reply, to a HEAD request. It has no body, whatever its fields announce.
     pub(crate) fn head_reply(&mut self) -> Reply {
         self.read(true)
     }
@@ -142,7 +146,7 @@ impl Agent {
         reply
     }
 
-    /// The next reply's head; its body is still to be read, by [`Agent::chunk`].
+    /// Reads the head of the next reply. [`Agent::chunk`] reads its body.
     pub(crate) fn open_reply(&mut self) -> Reply {
         let mut informational = Vec::new();
         loop {
@@ -165,24 +169,25 @@ impl Agent {
         }
     }
 
-    /// The next chunk of an open reply: `None` if it broke off, empty at the end.
+    /// Reads the next chunk of a reply. Returns `None` if the reply was cut off, and an empty chunk
+    /// at its end.
     pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         self.inbox.chunk(&mut self.tcp)
     }
 
-    /// Claims that the sidecar closes this socket and sends nothing more.
+    /// Asserts that the sidecar closes this socket and sends nothing more.
     pub(crate) fn expect_close(&mut self) {
         self.wait_close();
         let rest = self.inbox.unread();
         assert!(rest.is_empty(), "more came: {:?}", message::text(rest));
     }
 
-    /// Blocks until the sidecar closes this socket, and says how.
+    /// Blocks until the sidecar closes this socket, and returns how it did.
     pub(crate) fn wait_close(&mut self) -> End {
         self.inbox.drain(&mut self.tcp)
     }
 
-    /// Waits until the sidecar resets this socket, and reads nothing meanwhile.
+    /// Blocks until the sidecar resets this socket, without reading from it.
     pub(crate) fn wait_reset(&self) {
         let begun = Instant::now();
         while self.tcp.take_error().unwrap().is_none() {
@@ -191,7 +196,7 @@ impl Agent {
         }
     }
 
-    /// Blocks until these bytes have come, and leaves them to be read.
+    /// Blocks until these bytes were received. They can still be read.
     pub(crate) fn wait_for(&mut self, bytes: &str) {
         while message::find_bytes(&self.inbox.seen, bytes.as_bytes()).is_none() {
             let open = self.inbox.read_more(&mut self.tcp);
@@ -203,17 +208,17 @@ impl Agent {
         }
     }
 
-    /// Every byte that came on this socket.
+    /// Returns every byte that was received on this socket.
     pub(crate) fn received(&self) -> &[u8] {
         &self.inbox.seen
     }
 
-    /// FIN: nothing more will be sent.
+    /// Sends FIN: the agent sends nothing more.
     pub(crate) fn half_close(&mut self) {
         let _gone = self.tcp.shutdown(Shutdown::Write);
     }
 
-    /// RST.
+    /// Resets the socket.
     pub(crate) fn reset(self) {
         let socket = SockRef::from(&self.tcp);
         socket.set_linger(Some(Duration::ZERO)).unwrap();

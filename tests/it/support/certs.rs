@@ -1,4 +1,4 @@
-//! One certificate authority and the server certificates under it, made once a process.
+//! A certificate authority and its server certificates, created once for each process.
 
 use std::sync::{Arc, LazyLock};
 
@@ -7,10 +7,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-/// What a server offers by ALPN.
+/// The protocols that a server offers in ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Alpn {
-    /// Nothing.
+    /// No protocol.
     Silent,
     /// `http/1.1` only.
     Http1,
@@ -64,17 +64,19 @@ impl Authority {
     }
 }
 
-/// The authority's certificate, as `egress.ca_files` takes it.
+/// Returns the certificate of the authority in PEM, for `egress.ca_files`.
 pub(crate) fn ca_pem() -> &'static str {
     &TRUSTED.pem
 }
 
-/// A server for `127.0.0.1`, `127.0.0.2` and `localhost` that the sidecar trusts.
+/// Returns a server configuration for `127.0.0.1`, `127.0.0.2` and `localhost` that the sidecar
+/// trusts.
 pub(crate) fn trusted(alpn: Alpn) -> Arc<ServerConfig> {
     server(&LEAF, alpn)
 }
 
-/// A server for the same names under an authority that nobody trusts.
+/// Returns a server configuration for the same names, under an authority that the sidecar does not
+/// trust.
 pub(crate) fn untrusted() -> Arc<ServerConfig> {
     let leaf = Authority::new("nobody's").sign(&["localhost", "127.0.0.1"]);
     server(&leaf, Alpn::Http1)

@@ -1,17 +1,17 @@
-//! A thread that gave up what egressd's own threads give up.
+//! A thread that is confined like the threads of egressd.
 
 use std::thread::JoinHandle;
 
 use egressd::hardening::{AllowedPaths, Hardening};
 
-/// What became of the measures on such a thread.
+/// The state of the measures on such a thread.
 pub(crate) struct Confined {
-    /// What it can hold.
+    /// The measures that hold.
     pub(crate) hardening: Hardening,
 }
 
 impl Confined {
-    /// What this machine lets a process give up.
+    /// Returns the measures that this machine supports.
     pub(crate) fn for_this_machine() -> Self {
         let thread = std::thread::spawn(|| Hardening::begin().confine(&AllowedPaths::default()));
         Self {
@@ -19,7 +19,7 @@ impl Confined {
         }
     }
 
-    /// Does this on a confined thread.
+    /// Runs a closure on a confined thread.
     pub(crate) fn run<T: Send + 'static>(
         needs: AllowedPaths,
         work: impl FnOnce() -> T + Send + 'static,

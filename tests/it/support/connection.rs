@@ -1,15 +1,15 @@
-//! A connection's definition, in the words of the file that an operator writes.
+//! Builds the definition of a connection, with the fields of the file that an operator writes.
 
 use serde_json::{Map, Value, json};
 
 use super::{TokenEndpoint, Upstream};
 
-/// Who asks the token endpoint.
+/// The client id for the token endpoint.
 pub(crate) const CLIENT_ID: &str = "crm-client";
-/// What it proves itself with.
+/// The client secret for the token endpoint.
 pub(crate) const CLIENT_SECRET: &str = "planted-client-secret-0123456789";
 
-/// A definition in the making.
+/// A definition under construction.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(super) id: String,
@@ -20,7 +20,8 @@ pub(crate) struct Connection {
     auth: (String, Value),
 }
 
-/// A connection of this id that may reach loopback, with `no_auth` until something else is said.
+/// Returns a connection with this id that may reach loopback. It has `no_auth` unless another
+/// credential is set.
 pub(crate) fn connection(id: &str) -> Connection {
     let mut http = Map::new();
     http.insert("allowed_private_cidrs".into(), json!(["127.0.0.0/8"]));
@@ -52,71 +53,71 @@ impl Connection {
         self.base_url(&format!("https://{address}{base}"))
     }
 
-    /// Sends requests anywhere.
+    /// Sends requests to any URL.
     pub(crate) fn base_url(self, url: &str) -> Self {
         self.http("base_url", json!(url))
     }
 
-    /// `bearer_token`
+    /// Sets `bearer_token`.
     pub(crate) fn bearer(self, token: &str) -> Self {
         self.auth("bearer_token", json!({"token": token}))
     }
 
-    /// `static_headers`
+    /// Sets `static_headers`.
     pub(crate) fn static_header(self, name: &str, value: &str) -> Self {
         self.auth("static_headers", json!({"headers": {name: value}}))
     }
 
-    /// `oauth_client_credentials`, as [`CLIENT_ID`] with [`CLIENT_SECRET`].
+    /// Sets `oauth_client_credentials` with [`CLIENT_ID`] and [`CLIENT_SECRET`].
     pub(crate) fn oauth(self, endpoint: &TokenEndpoint) -> Self {
         self.oauth_at(&endpoint.url())
     }
 
-    /// `oauth_client_credentials` of any token URL.
+    /// Sets `oauth_client_credentials` with any token URL.
     pub(crate) fn oauth_at(self, token_url: &str) -> Self {
         let grant =
             json!({"token_url": token_url, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET});
         self.auth("oauth_client_credentials", grant)
     }
 
-    /// One more field of `oauth_client_credentials`, or another value for one.
+    /// Sets a field of `oauth_client_credentials`.
     pub(crate) fn grant(mut self, field: &str, value: impl Into<Value>) -> Self {
         assert_eq!(self.auth.0, "oauth_client_credentials");
         self.auth.1[field] = value.into();
         self
     }
 
-    /// Any kind of credential.
+    /// Sets any kind of credential.
     pub(crate) fn auth(mut self, kind: &str, value: Value) -> Self {
         self.auth = (kind.to_owned(), value);
         self
     }
 
-    /// One of `headers`.
+    /// Adds one of `headers`.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.to_owned(), json!(value));
         self
     }
 
-    /// Any field of `connection_details.http`.
+    /// Sets a field of `connection_details.http`.
     pub(crate) fn http(mut self, field: &str, value: Value) -> Self {
         self.http.insert(field.to_owned(), value);
         self
     }
 
-    /// Any field of the definition.
+    /// Sets a field of the definition.
     pub(crate) fn with_field(mut self, field: &str, value: Value) -> Self {
         self.top.insert(field.to_owned(), value);
         self
     }
 
-    /// The same under another id.
+    /// Returns the same definition with another id.
     pub(crate) fn rename(mut self, id: &str) -> Self {
         self.id = id.to_owned();
         self
     }
 
-    /// What an operator would write.
+    /// Returns the definition as JSON.
     pub(crate) fn definition(&self) -> Value {
         let mut http = self.http.clone();
         http.insert("allowed_routes".into(), json!(self.routes));

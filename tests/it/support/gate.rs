@@ -1,20 +1,20 @@
-//! An event that one side of a test waits for and the other lets happen.
+//! An event that one side of a test waits for and the other side triggers.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::PATIENCE;
 
-/// Closed until it is opened, then open for good. Clones are the same gate.
+/// A gate that is closed until it is opened, and then stays open. Clones are the same gate.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// A closed gate.
+    /// Creates a closed gate.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Lets everybody through, now and later.
+    /// Opens the gate for all present and future waiters.
     pub(crate) fn open(&self) {
         let (open, changed) = &*self.0;
         *open.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -23,13 +23,13 @@ impl Gate {
 
     /// Returns a guard that opens the gate when it is dropped.
     ///
-    /// A test that fails drops it too, so threads that wait for the gate always end, and no test
-    /// waits for them forever.
+    /// A failing test drops the guard too, so threads that wait for the gate always end, and no
+    /// test waits for them forever.
     pub(crate) fn open_on_drop(&self) -> OpenOnDrop {
         OpenOnDrop(self.clone())
     }
 
-    /// Whether it is open.
+    /// Returns `true` if the gate is open.
     pub(crate) fn is_open(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -45,7 +45,7 @@ impl Gate {
     }
 }
 
-/// Opens its gate when it is dropped.
+/// A guard that opens its gate when it is dropped.
 #[must_use]
 pub(crate) struct OpenOnDrop(Gate);
 

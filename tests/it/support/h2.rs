@@ -1,4 +1,5 @@
-//! HTTP/2 frames by hand (RFC 9113), for upstreams that no library would let misbehave.
+//! Writes HTTP/2 frames by hand (RFC 9113), for upstreams that violate the protocol, which a
+//! library does not allow.
 
 use super::wire::Wire;
 
@@ -14,15 +15,15 @@ pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
-/// Flags.
+/// Flags of frames.
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const ACK: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
 
-/// `:status: 200` from HPACK's static table (RFC 7541, appendix A).
+/// The field `:status: 200` of HPACK's static table (RFC 7541, appendix A).
 pub(crate) const STATUS_200: &[u8] = &[0x88];
 
-/// A frame. Nothing here decodes HPACK.
+/// A frame. HPACK is not decoded.
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
@@ -30,7 +31,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A frame's bytes.
+/// Returns the bytes of a frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = length[1..].to_vec();
@@ -40,7 +41,8 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A field as an HPACK literal that is not indexed (RFC 7541 §6.2.2), without Huffman coding.
+/// Encodes a field as an HPACK literal that is not indexed (RFC 7541 §6.2.2), without Huffman
+/// coding.
 pub(crate) fn literal_field(name: &str, value: &str) -> Vec<u8> {
     let mut bytes = vec![0];
     for part in [name, value] {
@@ -50,7 +52,7 @@ pub(crate) fn literal_field(name: &str, value: &str) -> Vec<u8> {
     bytes
 }
 
-/// An HPACK integer with a prefix of seven bits (RFC 7541 §5.1).
+/// Encodes an HPACK integer with a prefix of seven bits (RFC 7541 §5.1).
 fn hpack_integer(n: usize) -> Vec<u8> {
     let Some(mut rest) = n.checked_sub(127) else {
         return vec![u8::try_from(n).unwrap()];
@@ -64,7 +66,8 @@ fn hpack_integer(n: usize) -> Vec<u8> {
     bytes
 }
 
-/// Reads the preface and answers with empty settings. `false`: the handshake failed, because `h2` was not offered.
+/// Reads the preface and answers with empty settings. Returns `false` if the handshake failed
+/// because `h2` was not offered.
 pub(crate) fn accept_preface(wire: &mut Wire) -> bool {
     let preface = wire.take(24);
     if !preface.is_empty() {
@@ -74,7 +77,7 @@ pub(crate) fn accept_preface(wire: &mut Wire) -> bool {
     !preface.is_empty()
 }
 
-/// The next frame. `None`: the stream ended.
+/// Reads the next frame. Returns `None` if the stream ended.
 pub(crate) fn next_frame(wire: &mut Wire) -> Option<Frame> {
     let head = wire.take(9);
     let [a, b, c, kind, flags, s0, s1, s2, s3] = head[..] else {
@@ -90,7 +93,8 @@ pub(crate) fn next_frame(wire: &mut Wire) -> Option<Frame> {
     })
 }
 
-/// Reads on until a request's head is there, and says which stream it is on. `None`: the stream ended.
+/// Reads until the head of a request is complete, and returns the number of its stream. Returns
+/// `None` if the stream ended.
 pub(crate) fn request(wire: &mut Wire) -> Option<u32> {
     loop {
         let frame = next_frame(wire)?;

@@ -1,4 +1,5 @@
-//! An upstream that speaks proper HTTP/2, by a library: what HPACK makes of a head cannot be read by hand.
+//! An upstream that speaks correct HTTP/2, with a library: a head that is compressed with HPACK
+//! needs a complete decoder.
 
 use std::net::SocketAddr;
 use std::sync::mpsc;
@@ -19,16 +20,17 @@ use tokio_rustls::TlsAcceptor;
 use super::certs::{self, Alpn};
 use super::message::text;
 
-/// Answers every request with a JSON account of it: `method`, `target`, `authority`, `headers` (pairs), `body`.
+/// A server that answers every request with a description of it in JSON: `method`, `target`,
+/// `authority`, `headers` (pairs), `body`.
 pub(crate) struct H2Echo {
-    /// Where it listens.
+    /// The address of the listener.
     pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl H2Echo {
-    /// Starts on a free port.
+    /// Starts the server on a free port.
     pub(crate) fn start() -> Self {
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = mpsc::channel();
@@ -59,7 +61,7 @@ async fn accept(listener: TcpListener) {
     while let Ok((tcp, _)) = listener.accept().await {
         let tls = tls.clone();
         tokio::spawn(async move {
-            // The first try offers http/1.1 alone, and fails.
+            // The first attempt offers only http/1.1 and fails.
             if let Ok(stream) = tls.accept(tcp).await {
                 let http = http2::Builder::new(TokioExecutor::new());
                 let io = TokioIo::new(stream);

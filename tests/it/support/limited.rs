@@ -88,7 +88,7 @@ impl KillTimer {
 
 impl Drop for KillTimer {
     fn drop(&mut self) {
-        // It has ended already where all went well.
+        // The kill fails if the process has already ended, as it does in a test that succeeds.
         let _ended = pidfd_send_signal(&*self.process, Signal::KILL);
     }
 }

@@ -1,16 +1,17 @@
-//! HTTP/1.1 messages as bytes: a strict reader of our own, so that a claim about framing does not rest on the parser under test.
+//! A strict parser of HTTP/1.1 messages, so that assertions about framing do not depend on the
+//! parser under test.
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
 
-/// Header fields in the order and spelling that they came in.
+/// Header fields in the order and spelling in which they were received.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fields(pub(crate) Vec<(String, Vec<u8>)>);
 
-/// How a message's body is announced.
+/// The framing of a message's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// No word of a body.
+    /// No framing field.
     Absent,
     /// One `Content-Length`.
     Length(usize),
@@ -18,33 +19,33 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// A body as it came.
+/// A body as it was received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {
-    /// Its bytes, without chunk framing.
+    /// The bytes without chunk framing.
     pub(crate) bytes: Vec<u8>,
-    /// Sizes of its chunks.
+    /// The sizes of the chunks.
     pub(crate) chunks: Vec<usize>,
-    /// What came after the last chunk.
+    /// The trailer fields after the last chunk.
     pub(crate) trailers: Fields,
-    /// It came to the end that its framing announced.
+    /// `true` if the body reached the end that its framing announced.
     pub(crate) whole: bool,
 }
 
-/// How a byte stream ended.
+/// The end of a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// FIN, or TLS `close_notify`.
+    /// The stream ended with FIN or TLS `close_notify`.
     Clean,
-    /// Reset, or a TLS stream that was cut.
+    /// The stream was reset, or ended without TLS `close_notify`.
     Broken,
 }
 
-/// A buffered reader that remembers everything.
+/// A buffered reader that keeps everything that it read.
 pub(crate) struct RecordingReader {
     unread: Vec<u8>,
     end: Option<End>,
-    /// Every byte that ever came.
+    /// Every byte that was received.
     pub(crate) seen: Vec<u8>,
 }
 
@@ -57,12 +58,12 @@ impl RecordingReader {
         }
     }
 
-    /// Bytes that came and were not taken yet.
+    /// Returns the bytes that were received and not consumed.
     pub(crate) fn unread(&self) -> &[u8] {
         &self.unread
     }
 
-    /// Reads once. `false`: the stream has ended.
+    /// Reads once. Returns `false` if the stream has ended.
     pub(crate) fn read_more(&mut self, from: &mut impl Read) -> bool {
         if self.end.is_some() {
             return false;
@@ -86,13 +87,13 @@ impl RecordingReader {
         self.end.is_none()
     }
 
-    /// Reads until the stream ends, and says how it did.
+    /// Reads until the stream ends, and returns how it ended.
     pub(crate) fn drain(&mut self, from: &mut impl Read) -> End {
         while self.read_more(from) {}
         self.end.unwrap_or(End::Broken)
     }
 
-    /// Everything up to and with `mark`. `None`: the stream ended before it came.
+    /// Reads up to and including `mark`. Returns `None` if the stream ended before.
     pub(crate) fn take_until(&mut self, mark: &[u8], from: &mut impl Read) -> Option<Vec<u8>> {
         let mut looked = 0;
         loop {
@@ -107,13 +108,14 @@ impl RecordingReader {
         }
     }
 
-    /// Exactly `n` bytes; fewer if the stream ended before.
+    /// Reads `n` bytes, or fewer if the stream ended before.
     pub(crate) fn take(&mut self, n: usize, from: &mut impl Read) -> Vec<u8> {
         while self.unread.len() < n && self.read_more(from) {}
         self.unread.drain(..n.min(self.unread.len())).collect()
     }
 
-    /// The next chunk of a chunked body: `None` if it broke off, empty at its end (the trailers are still to come).
+    /// Reads the next chunk of a chunked body. Returns `None` if the body was cut off, and an empty
+    /// chunk at its end, before the trailers.
     pub(crate) fn chunk(&mut self, from: &mut impl Read) -> Option<Vec<u8>> {
         let line = self.take_until(b"\r\n", from)?;
         let size = usize::from_str_radix(text(&line).trim_end(), 16)
@@ -126,7 +128,7 @@ impl RecordingReader {
         (bytes.len() == size && rest == b"\r\n").then_some(bytes)
     }
 
-    /// A body of the given framing.
+    /// Reads a body with this framing.
     pub(crate) fn body(&mut self, framing: Framing, from: &mut impl Read) -> Body {
         match framing {
             Framing::Absent => Body {
@@ -150,7 +152,7 @@ impl RecordingReader {
         loop {
             match self.chunk(from) {
                 None => {
-                    // What came of a broken chunk counts as received.
+                    // The received part of an incomplete chunk counts as received.
                     body.bytes.append(&mut self.unread);
                     return body;
                 }
@@ -173,7 +175,7 @@ impl RecordingReader {
     }
 }
 
-/// A head taken apart: its first line, and its fields. Only CRLF ends a line.
+/// Parses a head into its first line and its fields. Only CRLF ends a line.
 pub(crate) fn head(bytes: &[u8]) -> (String, Fields) {
     let whole = bytes.strip_suffix(b"\r\n\r\n").expect("a whole head");
     let mut lines = split(whole, b"\r\n").into_iter();
@@ -194,27 +196,27 @@ fn field(line: &[u8]) -> (String, Vec<u8>) {
 }
 
 impl Fields {
-    /// Values of all fields of that name, in order.
+    /// Returns the values of all fields with this name, in order.
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
         let named = |(field, _): &&(String, Vec<u8>)| field.eq_ignore_ascii_case(name);
         let values = self.0.iter().filter(named);
         values.map(|(_, value)| text(value)).collect()
     }
 
-    /// The one value of that name. Two are a failure of the test.
+    /// Returns the value of the only field with this name. A second field fails the test.
     pub(crate) fn single_value(&self, name: &str) -> Option<String> {
         let mut all = self.all(name);
         assert!(all.len() < 2, "{name} came {} times: {all:?}", all.len());
         all.pop()
     }
 
-    /// All names, in lower case and in order.
+    /// Returns all names, in lower case and in order.
     pub(crate) fn names(&self) -> Vec<String> {
         let names = self.0.iter();
         names.map(|(name, _)| name.to_ascii_lowercase()).collect()
     }
 
-    /// How the body is announced. Two announcements are a failure of the test.
+    /// Returns the framing of the body. Two framing fields fail the test.
     pub(crate) fn framing(&self) -> Framing {
         let coding = self.single_value("transfer-encoding");
         let length = self.single_value("content-length");
@@ -236,12 +238,12 @@ impl fmt::Debug for Fields {
     }
 }
 
-/// Bytes for people.
+/// Returns bytes as text, for messages.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Where `needle` begins in `bytes`.
+/// Returns the position of `needle` in `bytes`.
 pub(crate) fn find_bytes(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|part| part == needle)
 }

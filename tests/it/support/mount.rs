@@ -1,4 +1,5 @@
-//! A volume as the kubelet keeps it: every update is a new directory, and one rename puts all of it in force.
+//! A volume with the layout of the kubelet: every update is a new directory, and one rename
+//! replaces all files at once.
 //!
 //! `NAME → ..data/NAME`, `..data → ..2026_N`; see Kubernetes' `pkg/volume/util/atomic_writer.go`.
 
@@ -14,7 +15,7 @@ pub(crate) struct MountedVolume {
 }
 
 impl MountedVolume {
-    /// A volume at a directory that is empty, or is not there yet.
+    /// Creates a volume at a directory that is empty or does not exist.
     pub(crate) fn new(at: PathBuf, files: &[(&str, String)]) -> Self {
         fs::create_dir_all(&at).unwrap();
         let mut mount = Self { at, updates: 0 };
@@ -22,7 +23,7 @@ impl MountedVolume {
         mount
     }
 
-    /// Puts these files in place of all others.
+    /// Replaces all files with these.
     pub(crate) fn update(&mut self, files: &[(&str, String)]) {
         self.updates += 1;
         let name = format!("..2026_{}", self.updates);
@@ -46,7 +47,7 @@ impl MountedVolume {
         }
     }
 
-    /// Links to files that are no longer there go last.
+    /// Links to removed files are deleted last.
     fn remove_stale_links(&self, files: &[(&str, String)]) {
         for entry in fs::read_dir(&self.at).unwrap() {
             let name = entry.unwrap().file_name();

@@ -1,4 +1,4 @@
-//! `egressd serve` as a process, with both of its streams in a test's hands.
+//! `egressd serve` as a process whose standard streams the test controls.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -16,31 +16,32 @@ use super::connection::Connection;
 use super::limited::{self, LimitedChild};
 use super::{PATIENCE, certs};
 
-/// A user that has no processes: another one each time.
+/// The id of a user without processes: another one each time.
 fn unused_user() -> String {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id() * 16 + STARTED.fetch_add(1, Relaxed);
     (20_000 + number % 40_000).to_string()
 }
 
-/// The files that an operator would write.
+/// The files of a configuration.
 pub(crate) struct Program {
     files: TempDir,
 }
 
-/// The running process. It is killed where a test fails before its end.
+/// The running process. It is killed if the test fails before its end.
 pub(crate) struct RunningProgram {
     child: LimitedChild,
-    /// What it writes to standard output.
+    /// The reader of standard output.
     pub(crate) out: BufReader<Box<dyn Read + Send>>,
-    /// What it writes to standard error.
+    /// The reader of standard error.
     pub(crate) err: BufReader<Box<dyn Read + Send>>,
-    /// Every line of standard error that was read so far.
+    /// The lines of standard error that were read so far.
     pub(crate) heard: Vec<String>,
 }
 
 impl Program {
-    /// With these connections; `settings` are added to what a test needs.
+    /// Writes these connections and `settings`, which are added to the settings that every test
+    /// needs.
     pub(crate) fn new(connections: &[Connection], settings: &Value) -> Self {
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
@@ -63,7 +64,7 @@ impl Program {
         program
     }
 
-    /// Writes the file of a connection, anew if it is there.
+    /// Writes the file of a connection, and replaces an existing one.
     pub(crate) fn define(&self, connection: &Connection) {
         let name = format!("connections/{}.json", connection.id);
         fs::write(
@@ -73,12 +74,12 @@ impl Program {
         .unwrap();
     }
 
-    /// A path beside the files.
+    /// Returns a path in the directory of the files.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
     }
 
-    /// `egressd serve` with these flags beside `--config`.
+    /// Starts `egressd serve` with `--config` and these flags.
     pub(crate) fn command(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
         command
@@ -90,14 +91,17 @@ impl Program {
         command
     }
 
-    /// Starts it under these limits, as `prlimit` (util-linux) takes them. A limit of threads binds no root, so root has it run as a user of no other process.
+    /// Starts the program under these limits, in the syntax of `prlimit` (util-linux). A limit of
+    /// threads does not apply to root, so under root it runs as a user without other processes.
     pub(crate) fn start_limited(&self, limits: &[&str], flags: &[&str]) -> RunningProgram {
         let plain = self.command(flags);
         let mut command = Command::new("prlimit");
         command.args(limits).stdin(Stdio::null());
         let program = self.files.path().join("egressd");
         if rustix::process::getuid().is_root() {
-            // By another process: one that is started meanwhile would inherit a descriptor that writes to the copy, which nobody could run then.
+            // `cp` copies the file, because a process that another test starts meanwhile would
+            // inherit the descriptor for writing, and the kernel refuses to run a file that is open
+            // for writing (`ETXTBSY`).
             let copied = Command::new("sh")
                 .args(["-c", "cp -f \"$1\" \"$2\" && chmod -R a+rX \"$3\"", "sh"])
                 .args([plain.get_program(), program.as_os_str()])
@@ -116,7 +120,7 @@ impl Program {
         Self::start_command(command)
     }
 
-    /// Starts it with a pipe for each stream.
+    /// Starts the program with a pipe for each stream.
     pub(crate) fn start(&self, flags: &[&str]) -> RunningProgram {
         Self::start_command(self.command(flags))
     }
@@ -131,7 +135,8 @@ impl Program {
         )
     }
 
-    /// The same, by way of this command, which has `egressd serve` and its arguments as its last ones.
+    /// Starts the program through another command, which gets `egressd serve` and its arguments as
+    /// its last arguments.
     pub(crate) fn start_via(&self, by: &[&str], flags: &[&str]) -> RunningProgram {
         let serve = self.command(flags);
         let mut command = Command::new(by[0]);
@@ -140,7 +145,8 @@ impl Program {
         Self::start_command(command)
     }
 
-    /// The same; its standard error holds a few KiB and not more until somebody reads.
+    /// Starts the program with a pipe for standard error that holds only a few KiB until the test
+    /// reads it.
     pub(crate) fn start_with_narrow_stderr(&self, flags: &[&str]) -> RunningProgram {
         let command = self.command(flags);
         let (out, out_end) = std::io::pipe().unwrap();
@@ -154,7 +160,7 @@ impl Program {
         )
     }
 
-    /// Runs it to its end: its exit code, and what it wrote to both streams.
+    /// Runs the program to its end. Returns its exit code and the text of both streams.
     pub(crate) fn run(&self, flags: &[&str]) -> (Option<i32>, String, String) {
         let ended = limited::output(&mut self.command(flags));
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -162,14 +168,14 @@ impl Program {
     }
 }
 
-/// What the process has of the machine.
+/// The resources that the process uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessResources {
-    /// Bytes of memory.
+    /// Resident memory in bytes.
     pub(crate) resident: u64,
-    /// Its threads.
+    /// The number of threads.
     pub(crate) threads: u64,
-    /// Its open files and sockets.
+    /// The number of open descriptors.
     pub(crate) descriptors: usize,
 }
 
@@ -177,7 +183,8 @@ type Reader = Box<dyn Read + Send>;
 
 impl RunningProgram {
     fn start(mut command: Command, out: (Reader, Stdio), err: (Reader, Stdio)) -> Self {
-        // The command and its ends of the pipes are dropped here, so that ours see the end.
+        // The command holds the other ends of the pipes. They are dropped here, so that the readers
+        // see the end of the streams.
         let child = LimitedChild::spawn(command.stdout(out.1).stderr(err.1));
         drop(command);
         Self {
@@ -188,7 +195,8 @@ impl RunningProgram {
         }
     }
 
-    /// Reads standard error up to the line that has these words: what stands behind them in its sentence.
+    /// Reads standard error up to the line that contains these words, and returns the rest of the
+    /// message after them.
     pub(crate) fn wait_for_line(&mut self, words: &str) -> String {
         loop {
             let mut line = String::new();
@@ -202,14 +210,14 @@ impl RunningProgram {
         }
     }
 
-    /// The next line of standard error; `None` at its end.
+    /// Reads the next line of standard error. Returns `None` at its end.
     pub(crate) fn next_line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.err.read_line(&mut line).unwrap();
         (read > 0).then(|| line.trim_end().to_owned())
     }
 
-    /// Where agents and operators connect.
+    /// Returns the addresses for agents and for operators.
     pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
         let agents = self.wait_for_line("agents connect to").parse().unwrap();
         let operators = self.wait_for_line("operators connect to").parse().unwrap();
@@ -217,7 +225,8 @@ impl RunningProgram {
         (agents, operators)
     }
 
-    /// Resident bytes, threads and open descriptors. Those of a process that refuses debuggers can be counted by nobody but root.
+    /// Returns the resources of the process. Only root can count the descriptors of a process that
+    /// is not dumpable.
     pub(crate) fn resources(&self) -> ProcessResources {
         let of = |name: &str| format!("/proc/{}/{name}", self.id());
         let status = fs::read_to_string(of("status")).unwrap();
@@ -233,22 +242,22 @@ impl RunningProgram {
         }
     }
 
-    /// Its process id.
+    /// Returns the id of the process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// SIGHUP.
+    /// Sends SIGHUP.
     pub(crate) fn hang_up(&self) {
         self.signal("HUP");
     }
 
-    /// Any signal, by its name without `SIG`.
+    /// Sends a signal, named without `SIG`.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let told = Command::new("sh")
@@ -257,7 +266,7 @@ impl RunningProgram {
         assert!(told.unwrap().success());
     }
 
-    /// Changes the process's descriptor limit; open descriptors stay open.
+    /// Changes the descriptor limit of the process. Open descriptors stay open.
     pub(crate) fn limit_descriptors(&self, soft: usize) {
         let id = self.id().to_string();
         let limited = Command::new("prlimit")
@@ -266,7 +275,7 @@ impl RunningProgram {
         assert!(limited.unwrap().success());
     }
 
-    /// Waits for its end: the exit code.
+    /// Waits for the end of the process and returns its exit code.
     pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
         let patience = std::time::Instant::now() + PATIENCE;
         loop {
@@ -278,7 +287,8 @@ impl RunningProgram {
         }
     }
 
-    /// Ends it and reads both streams to their ends: its exit code, and what it wrote, standard error as a whole.
+    /// Stops the process and reads both streams to their ends. Returns the exit code, the rest of
+    /// standard output, and all lines of standard error.
     pub(crate) fn stop_and_collect(mut self) -> (Option<i32>, String, Vec<String>) {
         self.terminate();
         let mut out = std::mem::replace(&mut self.out, BufReader::new(Box::new(std::io::empty())));
@@ -298,7 +308,7 @@ impl RunningProgram {
 
 impl Drop for RunningProgram {
     fn drop(&mut self) {
-        // It has ended already where all went well.
+        // The kill fails if the process has already ended, as it does in a test that succeeds.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A reply as the agent read it, and the claims that every refusal must meet.
+//! A reply as the agent received it, and the assertions that every refusal must meet.
 
 use std::fmt;
 
@@ -6,31 +6,31 @@ use serde_json::Value;
 
 use super::message::{Fields, Framing, text};
 
-/// How a reply's body ended.
+/// The end of a reply's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Where its framing said.
+    /// The body ended where its framing announced.
     Whole,
-    /// Before that: no client takes it for whole.
+    /// The body ended before that, so a client can detect that it is incomplete.
     Aborted,
 }
 
-/// One final reply.
+/// A final reply.
 #[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) fields: Fields,
     pub(crate) framing: Framing,
     pub(crate) body: Vec<u8>,
-    /// Sizes of the chunks of a chunked body.
+    /// The sizes of the chunks of a chunked body.
     pub(crate) chunks: Vec<usize>,
     pub(crate) trailers: Fields,
     pub(crate) ending: Ending,
-    /// Statuses of informational replies before it.
+    /// The statuses of the informational replies before it.
     pub(crate) informational: Vec<u16>,
 }
 
-/// A refusal document, all of whose places agree.
+/// A refusal whose header fields and document agree.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     pub(crate) status: u16,
@@ -40,7 +40,7 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     /// The RFC 9209 error type of `Proxy-Status`.
     pub(crate) error: String,
-    /// All of the document.
+    /// The complete document.
     pub(crate) document: Value,
 }
 
@@ -70,25 +70,25 @@ impl Reply {
         }
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub(crate) fn text(&self) -> String {
         text(&self.body)
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {:?}", self.text()))
     }
 
-    /// Claims that the reply came whole with this status.
+    /// Asserts that the reply is complete and has this status.
     pub(crate) fn expect_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.ending, Ending::Whole, "{self:?}");
         self
     }
 
-    /// Claims that the reply is a refusal that is well made, and takes it apart.
+    /// Asserts that the reply is a valid refusal, and parses it.
     pub(crate) fn problem(&self) -> Problem {
         assert_eq!(self.ending, Ending::Whole, "{self:?}");
         let field = |name: &str| {
@@ -129,7 +129,7 @@ impl Reply {
         }
     }
 
-    /// Claims that the reply is a refusal of this status and code.
+    /// Asserts that the reply is a refusal with this status and code.
     pub(crate) fn refused(&self, status: u16, code: &str) -> Problem {
         let found = self.fields.single_value("x-egressd-error");
         let said = (self.status, found.as_deref());

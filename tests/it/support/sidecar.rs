@@ -1,4 +1,4 @@
-//! egressd itself, started in this process from files, as an operator would start it.
+//! egressd, started in the test process from files, with the code that `egressd serve` uses.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -20,14 +20,15 @@ use tempfile::TempDir;
 use super::certs;
 use super::connection::Connection;
 
-/// What an operator would write.
+/// The configuration of a sidecar.
 pub(crate) struct Plan {
     connections: Vec<Connection>,
     settings: Value,
     clock: Clock,
 }
 
-/// A running egressd. It stops when it is dropped, and fails the test if anything in it panicked.
+/// A running egressd. It stops when it is dropped, and fails the test if one of its threads
+/// panicked.
 pub(crate) struct Sidecar {
     addresses: Vec<SocketAddr>,
     management: Vec<SocketAddr>,
@@ -37,7 +38,7 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
-    /// Begins a sidecar with one connection.
+    /// Begins the configuration of a sidecar with one connection.
     pub(crate) fn with(connection: Connection) -> Plan {
         let settings = json!({
             "proxy": {"listen": ["127.0.0.1:0"]},
@@ -54,14 +55,14 @@ impl Sidecar {
         }
     }
 
-    /// Begins to stop, as at SIGTERM; the value is how many exchanges were cut off.
+    /// Begins to stop, as on SIGTERM. The thread returns the number of exchanges that were cut off.
     pub(crate) fn stop(mut self) -> JoinHandle<usize> {
         let app = self.app.take().expect("it runs");
         let thread = std::thread::Builder::new().name("world stop".to_owned());
         thread.spawn(move || app.stop()).unwrap()
     }
 
-    /// Replaces all definitions by these and reloads.
+    /// Replaces all definitions with these and reloads.
     pub(crate) fn reload(&self, connections: &[Connection]) -> Result<Reloaded, Vec<Problem>> {
         let folder = self.files.path().join("connections");
         fs::remove_dir_all(&folder).unwrap();
@@ -69,41 +70,41 @@ impl Sidecar {
         self.reload.run()
     }
 
-    /// Reloads whatever stands in the files now.
+    /// Reloads the current content of the files.
     pub(crate) fn reload_files(&self) -> Result<Reloaded, Vec<Problem>> {
         self.reload.run()
     }
 
-    /// A path among its files.
+    /// Returns a path in the directory of the files.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.files.path().join(name)
     }
 
-    /// The app, and what it was started with.
+    /// Returns the app and the options that it was started with.
     pub(crate) fn app(&self) -> (&App, LoadOptions) {
         let app = self.app.as_ref().expect("it runs");
         (app, options(self.path("egressd.yaml")))
     }
 
-    /// Where agents connect.
+    /// Returns the address for agents.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// Where operators connect.
+    /// Returns the address of the management API.
     pub(crate) fn management(&self) -> SocketAddr {
         self.management[0]
     }
 }
 
 impl Plan {
-    /// One more connection.
+    /// Adds a connection.
     pub(crate) fn with_connection(mut self, connection: Connection) -> Self {
         self.connections.push(connection);
         self
     }
 
-    /// A setting by its dotted path: `proxy.max_in_flight`.
+    /// Sets a setting by its dotted path, such as `proxy.max_in_flight`.
     pub(crate) fn setting(mut self, path: &str, value: impl Into<Value>) -> Self {
         let mut at = &mut self.settings;
         for part in path.split('.') {
@@ -113,12 +114,12 @@ impl Plan {
         self
     }
 
-    /// Measures the lifetimes of tokens on this clock.
+    /// Measures the lifetimes of tokens with this clock.
     pub(crate) fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// Writes the files and starts.
+    /// Writes the files and starts egressd.
     pub(crate) fn start(self) -> Sidecar {
         self.start_logging(Logs {
             access: AccessLog::off(),
@@ -126,13 +127,13 @@ impl Plan {
         })
     }
 
-    /// As [`Plan::start`], with logs.
+    /// Starts like [`Plan::start`], with logs.
     pub(crate) fn start_logging(self, logs: Logs) -> Sidecar {
-        // Whatever limits the tests' own process, it is no matter of theirs.
+        // The memory limit of the test process must not affect the tests.
         self.start_within(None, logs)
     }
 
-    /// As [`Plan::start_logging`], within a memory limit.
+    /// Starts like [`Plan::start_logging`], with a memory limit.
     pub(crate) fn start_within(self, memory: Option<MemoryMonitor>, logs: Logs) -> Sidecar {
         watch_for_panics();
         let files = tempfile::tempdir().unwrap();
@@ -177,13 +178,14 @@ fn define(folder: &Path, connections: &[Connection]) {
     }
 }
 
-/// The door into the product. Like the product's own process, it runs on threads that can read its files and do what a proxy does, and nothing else.
+/// Starts the app on threads that are confined like those of the egressd process: they can read its
+/// files, connect, and nothing else.
 fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, logs: Logs) -> App {
     let loaded = match load(options) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
     };
-    // Like `serve`, but for many sidecars in one process, each of which reserves descriptors.
+    // `serve` does the same. Here many sidecars share one process, and each reserves descriptors.
     egressd::app::claim_descriptors().unwrap();
     let confined = std::thread::Builder::new().name("world start".to_owned());
     let confined = confined.spawn(move || {
@@ -194,7 +196,8 @@ fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, log
             readable: loaded.sources.readable_directories(),
             sockets: Vec::new(),
         };
-        // As far as this machine can; `hardening.rs` says whether it should.
+        // Measures that this machine does not support are skipped here; `hardening.rs` tests that
+        // they are applied.
         let hardening = Hardening::begin().confine(&needs);
         App::start(resources, loaded, hardening, logs).map_err(|error| error.to_string())
     });
@@ -213,7 +216,8 @@ fn tcp_address(address: &ListenAddress) -> Option<SocketAddr> {
 
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Notes every panic on a thread that is neither a test's nor this world's: it is the product's.
+/// Records every panic on a thread that belongs neither to a test nor to the test support: such a
+/// panic is one of egressd.
 fn watch_for_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,11 +1,11 @@
-//! What a token endpoint says to one call.
+//! A scripted response of a token endpoint.
 
 use serde_json::{Value, json};
 
 use super::Gate;
 use super::wire::Wire;
 
-/// One answer, and perhaps what it waits for.
+/// A response, and optionally a gate that it waits for.
 #[derive(Clone)]
 pub(crate) struct TokenAnswer {
     what: AnswerKind,
@@ -14,20 +14,20 @@ pub(crate) struct TokenAnswer {
 
 #[derive(Clone)]
 enum AnswerKind {
-    /// These bytes; the socket stays.
+    /// Sends these bytes and keeps the socket open.
     Bytes(Vec<u8>),
-    /// Nothing: the stream ends in good order.
+    /// Sends nothing and ends the stream with `close_notify`.
     Close,
-    /// Nothing: RST.
+    /// Sends nothing and resets the socket.
     Reset,
-    /// Nothing, until the other side has had enough.
+    /// Sends nothing until the client closes the socket.
     Silence,
-    /// Such a head, and a body without end. Being read for ever fails the test.
+    /// Sends a head and a body without an end. The test fails if the client reads on.
     Endless,
 }
 
 impl TokenAnswer {
-    /// A bearer token that lives for an hour.
+    /// A bearer token with a lifetime of an hour.
     pub(crate) fn token(token: &str) -> Self {
         Self::bearer_expiring_in(token, 3600)
     }
@@ -45,12 +45,12 @@ impl TokenAnswer {
         Self::body(document.to_string())
     }
 
-    /// 200 with these bytes, said to be JSON.
+    /// 200 with these bytes and the content type of JSON.
     pub(crate) fn body(body: impl AsRef<[u8]>) -> Self {
         Self::status("200 OK", "", body)
     }
 
-    /// An error of RFC 6749 §5.2, with a description that nobody but the operator of the endpoint is to read.
+    /// An error of RFC 6749 §5.2, with a description that egressd must not show to agents.
     pub(crate) fn error(status: &str, error: &str) -> Self {
         let document = json!({"error": error, "error_description": DESCRIPTION});
         Self::status(status, "", document.to_string())
@@ -66,32 +66,32 @@ impl TokenAnswer {
         Self::raw([head.as_bytes(), body].concat())
     }
 
-    /// These bytes and nothing else.
+    /// These bytes, unchanged.
     pub(crate) fn raw(bytes: impl AsRef<[u8]>) -> Self {
         Self::from_kind(AnswerKind::Bytes(bytes.as_ref().to_vec()))
     }
 
-    /// No answer: the stream ends.
+    /// No response: the stream ends.
     pub(crate) fn close() -> Self {
         Self::from_kind(AnswerKind::Close)
     }
 
-    /// No answer: the socket is reset.
+    /// No response: the socket is reset.
     pub(crate) fn reset() -> Self {
         Self::from_kind(AnswerKind::Reset)
     }
 
-    /// No answer, and no end.
+    /// No response, and the socket stays open.
     pub(crate) fn never_answered() -> Self {
         Self::from_kind(AnswerKind::Silence)
     }
 
-    /// 200 and JSON white space without end.
+    /// 200 with endless JSON white space.
     pub(crate) fn endless() -> Self {
         Self::from_kind(AnswerKind::Endless)
     }
 
-    /// The same, once the gate is open.
+    /// Sends the same response once the gate is open.
     pub(crate) fn once_open(mut self, gate: &Gate) -> Self {
         self.gate = Some(gate.clone());
         self
@@ -101,7 +101,7 @@ impl TokenAnswer {
         Self { what, gate: None }
     }
 
-    /// Gives this answer. `false`: the socket is done with.
+    /// Sends the response. Returns `false` if the socket cannot be used again.
     pub(super) fn send_to(&self, wire: &mut Wire) -> bool {
         if let Some(gate) = &self.gate {
             gate.wait();
@@ -119,7 +119,7 @@ impl TokenAnswer {
     }
 }
 
-/// Above what the buffers of two sockets can hold.
+/// More than the buffers of two sockets can hold.
 const FLOOD: usize = 64 << 20;
 
 fn send_flood(wire: &mut Wire) {
@@ -134,5 +134,5 @@ fn send_flood(wire: &mut Wire) {
     assert!(sent < FLOOD, "{sent} bytes of one answer were read");
 }
 
-/// Stands in every [`Answer::error`], and in no refusal.
+/// A text in every [`Answer::error`] that must not occur in a refusal.
 pub(crate) const DESCRIPTION: &str = "planted-description-of-the-endpoint";

@@ -1,4 +1,4 @@
-//! A token endpoint (RFC 6749 §3.2) over TLS that does what a test says, and remembers who asked it for what.
+//! A token endpoint (RFC 6749 §3.2) over TLS with scripted responses. It records all calls.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::{PATIENCE, TokenAnswer, Upstream};
 /// A token endpoint on a free port. It can be stopped and started again at the same address.
 pub(crate) struct TokenEndpoint {
     address: SocketAddr,
-    // Bound and never listening: nobody else gets the port while nobody listens.
+    // A bound socket that never listens. It keeps the port reserved while the endpoint is stopped.
     _keeper: Socket,
     calls: Arc<TokenCalls>,
     script: Script,
@@ -22,21 +22,21 @@ pub(crate) struct TokenEndpoint {
     sockets_before: Mutex<usize>,
 }
 
-/// One call as the endpoint saw it.
+/// A call as the endpoint received it.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenCall {
-    /// From 0, in the order in which they came.
+    /// The number of the call, from 0, in the order of arrival.
     pub(crate) number: usize,
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) fields: Fields,
     /// The body's parameters, decoded, in order.
     pub(crate) form: Vec<(String, String)>,
-    /// The body as it came.
+    /// The body as it was received.
     pub(crate) body: String,
 }
 
-/// Every call so far, of all lives of an endpoint.
+/// All calls so far, also those before a restart of the endpoint.
 #[derive(Default)]
 struct TokenCalls {
     list: Mutex<Vec<TokenCall>>,
@@ -55,21 +55,22 @@ impl TokenEndpoint {
         })
     }
 
-    /// Answers every call with another token, `token-1` and on, each [padded](token) to a length that a guard would look for.
+    /// Answers every call with a new token: `token-1`, `token-2` and so on, each [padded](token) to
+    /// a length that the reflection guard searches for.
     pub(crate) fn with_new_tokens(expires_in: i64) -> Self {
         Self::with_script(move |call| {
             TokenAnswer::bearer_expiring_in(&token(call.number + 1), expires_in)
         })
     }
 
-    /// Answers each call with what `script` makes of it.
+    /// Answers each call with the result of `script`.
     pub(crate) fn with_script(
         script: impl Fn(&TokenCall) -> TokenAnswer + Send + Sync + 'static,
     ) -> Self {
         Self::start(([127, 0, 0, 1], 0).into(), Arc::new(script))
     }
 
-    /// As [`TokenEndpoint::with_new_tokens`], on 127.0.0.2.
+    /// Starts like [`TokenEndpoint::with_new_tokens`], on 127.0.0.2.
     pub(crate) fn with_new_tokens_elsewhere(expires_in: i64) -> Self {
         let script = move |call: &TokenCall| {
             TokenAnswer::bearer_expiring_in(&token(call.number + 1), expires_in)
@@ -92,7 +93,7 @@ impl TokenEndpoint {
         endpoint
     }
 
-    /// Ends it: its sockets are closed, and new ones are refused.
+    /// Stops the endpoint: its sockets are closed, and new ones are refused.
     pub(crate) fn kill(&self) {
         let ended = lock(&self.running).take();
         if let Some(upstream) = ended {
@@ -100,7 +101,7 @@ impl TokenEndpoint {
         }
     }
 
-    /// Starts it again where it was.
+    /// Starts the endpoint again at the same address.
     pub(crate) fn restart(&self) {
         let listener = bind_without_listening(self.address);
         listener.listen(1024).unwrap();
@@ -114,33 +115,33 @@ impl TokenEndpoint {
         *lock(&self.running) = Some(Upstream::script_on(listener, serve));
     }
 
-    /// Its URL, as a connection's `token_url`.
+    /// Returns the URL for a connection's `token_url`.
     pub(crate) fn url(&self) -> String {
         format!("https://{}/oauth2/token", self.address)
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many calls came.
+    /// Returns the number of calls.
     pub(crate) fn calls(&self) -> usize {
         lock(&self.calls.list).len()
     }
 
-    /// The n-th call, from 0.
+    /// Returns the n-th call, from 0.
     pub(crate) fn call(&self, n: usize) -> TokenCall {
         lock(&self.calls.list)[n].clone()
     }
 
-    /// How many sockets were opened towards it.
+    /// Returns the number of sockets that were opened to the endpoint.
     pub(crate) fn sockets(&self) -> usize {
         let now = lock(&self.running).as_ref().map_or(0, Upstream::sockets);
         *lock(&self.sockets_before) + now
     }
 
-    /// Blocks until `n` calls came. They need not be answered.
+    /// Blocks until `n` calls were received. They may be unanswered.
     pub(crate) fn wait_for_calls(&self, n: usize) {
         let list = lock(&self.calls.list);
         let (list, wait) = self
@@ -154,7 +155,7 @@ impl TokenEndpoint {
     }
 }
 
-/// What [`TokenEndpoint::with_new_tokens`] says to its n-th call, from 1.
+/// Returns the token of the n-th call to [`TokenEndpoint::with_new_tokens`], from 1.
 pub(crate) fn token(n: usize) -> String {
     format!("token-{n}.0123456789-planted")
 }
@@ -178,7 +179,7 @@ impl TokenCalls {
 }
 
 impl TokenCall {
-    /// The one value of a parameter. Two are a failure of the test.
+    /// Returns the value of a parameter. A second value fails the test.
     pub(crate) fn single_param(&self, name: &str) -> Option<&str> {
         let mut named = self.form.iter().filter(|(key, _)| key == name);
         let first = named.next().map(|(_, value)| value.as_str());
@@ -186,7 +187,8 @@ impl TokenCall {
         first
     }
 
-    /// The client's id and secret from HTTP Basic, decoded as RFC 6749 §2.3.1 says: base64, colon, then each as a form value.
+    /// Returns the client's id and secret from HTTP Basic, decoded according to RFC 6749 §2.3.1:
+    /// base64, a colon, then each as a form value.
     pub(crate) fn basic(&self) -> Option<(String, String)> {
         let value = self.fields.single_value("authorization")?;
         let pair = value.strip_prefix("Basic ").expect("Basic");
@@ -198,7 +200,7 @@ impl TokenCall {
     }
 }
 
-/// `application/x-www-form-urlencoded`, strictly.
+/// Parses `application/x-www-form-urlencoded` strictly.
 fn parse_form(body: &str) -> Vec<(String, String)> {
     let pairs = body.split('&').filter(|pair| !pair.is_empty());
     pairs
@@ -227,7 +229,8 @@ fn decoded(part: &str) -> String {
     String::from_utf8(bytes).expect("UTF-8")
 }
 
-/// A socket at this address that does not listen yet. Others that say the same may be bound there too, as long as none listens.
+/// Creates a bound socket that does not listen yet. With `SO_REUSEADDR`, several sockets may be
+/// bound to one address as long as none of them listens.
 fn bind_without_listening(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();

@@ -1,4 +1,4 @@
-//! An HTTPS server of our own that does what a test says, and remembers what it got.
+//! An HTTPS server with scripted responses that records what it received.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,14 +13,15 @@ use super::message::{Framing, text};
 use super::wire::{ReceivedRequest, Wire};
 use super::{Gate, PATIENCE};
 
-/// A server on a free port of 127.0.0.1. It stops when it is dropped, and fails the test if one of its scripts panicked.
+/// A server on a free port of 127.0.0.1. It stops when it is dropped, and fails the test if one of
+/// its scripts panicked.
 pub(crate) struct Upstream {
     address: SocketAddr,
     record: Arc<Record>,
     accepting: Option<JoinHandle<()>>,
 }
 
-/// What an upstream got.
+/// The data that an upstream received.
 #[derive(Default)]
 pub(crate) struct Record {
     got: Mutex<Received>,
@@ -40,7 +41,8 @@ struct Received {
 type Script = Arc<dyn Fn(&mut Wire) + Send + Sync>;
 
 impl Upstream {
-    /// Answers every request with a JSON account of it: `method`, `target`, `headers` (pairs in order), `framing`, `body`.
+    /// Answers every request with a description of it in JSON: `method`, `target`, `headers` (pairs
+    /// in order), `framing`, `body`.
     pub(crate) fn echo() -> Self {
         Self::answer(|request| {
             let headers = request.fields.0.iter();
@@ -71,7 +73,7 @@ impl Upstream {
         })
     }
 
-    /// Answers every request with these bytes and keeps the socket.
+    /// Answers every request with these bytes and keeps the socket open.
     pub(crate) fn reply(bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref().to_vec();
         Self::answer(move |_| bytes.clone())
@@ -84,7 +86,8 @@ impl Upstream {
         Self::reply([head.as_bytes(), body].concat())
     }
 
-    /// Sends these bytes after the first request of each socket, then ends the stream in good order.
+    /// Sends these bytes after the first request of each socket, then ends the stream with
+    /// `close_notify`.
     pub(crate) fn reply_then_close(bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref().to_vec();
         Self::script(move |wire| {
@@ -94,7 +97,8 @@ impl Upstream {
         })
     }
 
-    /// An event stream: the first event at once, the second when the gate opens, then the end.
+    /// Sends an event stream: the first event at once, the second when the gate opens, then the
+    /// end.
     pub(crate) fn sse(gate: &Gate) -> Self {
         let gate = gate.clone();
         Self::script(move |wire| {
@@ -106,7 +110,7 @@ impl Upstream {
         })
     }
 
-    /// Answers every whole request with what `reply` makes of it, and keeps the socket.
+    /// Answers every complete request with the result of `reply`, and keeps the socket open.
     pub(crate) fn answer<B: AsRef<[u8]>>(
         reply: impl Fn(&ReceivedRequest) -> B + Send + Sync + 'static,
     ) -> Self {
@@ -119,12 +123,13 @@ impl Upstream {
         })
     }
 
-    /// Runs `script` on every socket, after the TLS handshake's start. At its end the stream is ended in good order.
+    /// Runs `script` on every socket, once the TLS handshake has begun. When the script ends, the
+    /// stream ends with `close_notify`.
     pub(crate) fn script(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Self {
         Self::start(Some(certs::trusted(Alpn::Http1)), Arc::new(script))
     }
 
-    /// As [`Upstream::script`], with another choice of protocols.
+    /// Runs a script like [`Upstream::script`], with other protocols.
     pub(crate) fn script_with_alpn(
         alpn: Alpn,
         script: impl Fn(&mut Wire) + Send + Sync + 'static,
@@ -132,24 +137,24 @@ impl Upstream {
         Self::start(Some(certs::trusted(alpn)), Arc::new(script))
     }
 
-    /// As [`Upstream::script`], without TLS.
+    /// Runs a script like [`Upstream::script`], without TLS.
     pub(crate) fn script_without_tls(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Self {
         Self::start(None, Arc::new(script))
     }
 
-    /// An echo whose certificate nobody trusts.
+    /// Starts an echo server with a certificate that egressd does not trust.
     pub(crate) fn untrusted() -> Self {
         let script = |wire: &mut Wire| while wire.request().is_some() {};
         Self::start(Some(certs::untrusted()), Arc::new(script))
     }
 
-    /// A server that accepts no request, with this side of TLS.
+    /// Starts a server with this TLS configuration that accepts no requests.
     pub(crate) fn with_tls(config: Arc<ServerConfig>) -> Self {
         let script = |wire: &mut Wire| while wire.request().is_some() {};
         Self::start(Some(config), Arc::new(script))
     }
 
-    /// As [`Upstream::script`], on a socket that listens already.
+    /// Runs a script like [`Upstream::script`], on a listening socket.
     pub(super) fn script_on(
         listener: TcpListener,
         script: impl Fn(&mut Wire) + Send + Sync + 'static,
@@ -181,29 +186,29 @@ impl Upstream {
         }
     }
 
-    /// Where it listens.
+    /// Returns the address of the listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many sockets were opened towards it.
+    /// Returns the number of sockets that were opened to the server.
     pub(crate) fn sockets(&self) -> usize {
         self.record.got().sockets.len()
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
         self.record.got().requests.clone()
     }
 
-    /// The one request that came.
+    /// Returns the only request. Fails the test if there is not exactly one.
     pub(crate) fn only_request(&self) -> ReceivedRequest {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
         requests.remove(0)
     }
 
-    /// Blocks until `n` requests came.
+    /// Blocks until `n` requests were received.
     pub(crate) fn wait_requests(&self, n: usize) {
         self.record
             .wait_until("requests", |got| got.requests.len() >= n);
@@ -215,13 +220,13 @@ impl Upstream {
             .wait_until("sockets", |got| got.sockets.len() >= n);
     }
 
-    /// Blocks until the scripts of `n` sockets are over.
+    /// Blocks until the scripts of `n` sockets have ended.
     pub(crate) fn wait_closed(&self, n: usize) {
         self.record
             .wait_until("closed sockets", |got| got.closed >= n);
     }
 
-    /// Every byte of all sockets that are over, after TLS.
+    /// Returns every byte of all ended sockets, decrypted.
     pub(crate) fn raw(&self) -> Vec<u8> {
         self.record.got().raw.clone()
     }
@@ -275,7 +280,8 @@ impl Record {
         self.change(|got| {
             got.sockets.push(Arc::downgrade(tcp));
             if got.stopping {
-                // Accepted while it was being stopped: the sockets that were to be closed are closed already.
+                // This socket was accepted while the server was stopping, after the other sockets
+                // were closed.
                 let _gone = tcp.shutdown(Shutdown::Both);
             }
         });

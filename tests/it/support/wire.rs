@@ -1,4 +1,5 @@
-//! One socket that egressd opened towards an upstream, seen from the upstream: what came is recorded, what goes back is raw.
+//! The upstream's side of a socket that egressd opened: requests are recorded, and responses are
+//! raw bytes.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,22 +12,21 @@ use super::message::{self, Body, End, Fields, Framing, RecordingReader};
 use super::records::TlsRecords;
 use super::upstream::Record;
 
-/// One request as the upstream saw it.
+/// A request as the upstream received it.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedRequest {
-    /// Which of the upstream's sockets it came on, from 0.
+    /// The number of the upstream's socket, from 0.
     pub(crate) socket: usize,
-    /// The method.
     pub(crate) method: String,
     /// The target, byte for byte.
     pub(crate) target: String,
     /// The header fields in order.
     pub(crate) fields: Fields,
-    /// How its body was announced.
+    /// The framing of the body.
     pub(crate) framing: Framing,
-    /// Its body.
+    /// The body.
     pub(crate) body: Body,
-    /// The head as it came.
+    /// The head, byte for byte.
     pub(crate) head: Vec<u8>,
 }
 
@@ -36,11 +36,11 @@ enum Stream {
     Gone,
 }
 
-/// A socket that others may know of, and only the wire keeps open.
+/// A socket that other threads can shut down, and that closes with its wire.
 #[derive(Clone)]
 struct Tcp(Arc<TcpStream>);
 
-/// The upstream's end of one socket.
+/// The upstream's end of a socket.
 pub(crate) struct Wire {
     stream: Stream,
     inbox: RecordingReader,
@@ -71,12 +71,13 @@ impl Wire {
         }
     }
 
-    /// Which of the upstream's sockets this is, from 0.
+    /// Returns the number of this socket, from 0.
     pub(crate) fn socket(&self) -> usize {
         self.socket
     }
 
-    /// The next request, body and all. `None`: the other side ended the stream between requests.
+    /// Reads the next request with its body. Returns `None` if egressd ended the stream between
+    /// requests.
     pub(crate) fn request(&mut self) -> Option<ReceivedRequest> {
         let mut arrived = self.parse_head()?;
         arrived.body = self.inbox.body(arrived.framing, &mut self.stream);
@@ -84,7 +85,7 @@ impl Wire {
         Some(arrived)
     }
 
-    /// The next request's head; its body is left unread.
+    /// Reads the head of the next request, and leaves its body unread.
     pub(crate) fn head(&mut self) -> Option<ReceivedRequest> {
         let arrived = self.parse_head()?;
         self.record.add(arrived.clone());
@@ -109,12 +110,12 @@ impl Wire {
         })
     }
 
-    /// Exactly `n` bytes of what came; fewer if the stream ended.
+    /// Reads `n` bytes, or fewer if the stream ended.
     pub(crate) fn take(&mut self, n: usize) -> Vec<u8> {
         self.inbox.take(n, &mut self.stream)
     }
 
-    /// Sends bytes as they are. `false`: the other side is gone.
+    /// Sends bytes unchanged. Returns `false` if egressd has closed the socket.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let sent = match &mut self.stream {
             Stream::Tls(tls) => tls.write_all(bytes.as_ref()).and_then(|()| tls.flush()),
@@ -124,7 +125,8 @@ impl Wire {
         sent.is_ok()
     }
 
-    /// Takes the TLS session apart. Afterwards this wire only sends, one record at a time.
+    /// Replaces the TLS session with a writer of single records. Afterwards this wire can only
+    /// send.
     pub(crate) fn records(&mut self) -> TlsRecords {
         match std::mem::replace(&mut self.stream, Stream::Gone) {
             Stream::Tls(tls) => TlsRecords::new(tls.conn, Arc::clone(&tls.sock.0)),
@@ -132,12 +134,12 @@ impl Wire {
         }
     }
 
-    /// Blocks until the other side ends the stream.
+    /// Blocks until egressd ends the stream.
     pub(crate) fn wait_for_end(&mut self) -> End {
         self.inbox.drain(&mut self.stream)
     }
 
-    /// Ends the stream in good order.
+    /// Ends the stream with `close_notify`.
     pub(crate) fn close_with_notify(&mut self) {
         if let Stream::Tls(tls) = &mut self.stream {
             tls.conn.send_close_notify();
@@ -146,8 +148,9 @@ impl Wire {
         self.close_without_notify();
     }
 
-    /// FIN without `close_notify`: what an attacker on the path can forge. Waits for the other side's FIN: a socket that is
-    /// dropped with unread bytes is reset, and takes its last words along.
+    /// Sends FIN without `close_notify`, which an attacker on the path can forge. Waits for the FIN
+    /// of egressd, because dropping a socket with unread bytes resets it and discards the bytes
+    /// that were sent last.
     pub(crate) fn close_without_notify(&mut self) {
         if let Some(mut tcp) = self.close() {
             let _gone = tcp.0.shutdown(Shutdown::Write);
@@ -156,7 +159,7 @@ impl Wire {
         }
     }
 
-    /// RST.
+    /// Resets the socket.
     pub(crate) fn reset(&mut self) {
         if let Some(tcp) = self.close() {
             let socket = socket2::SockRef::from(&*tcp.0);

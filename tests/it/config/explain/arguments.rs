@@ -111,7 +111,7 @@ fn usage_errors_are_json_where_json_is_requested() {
         .file("egressd.yaml", "connections: [crm.yaml]")
         .file("crm.yaml", DEFINITION)
         .variable("TOKEN", "token-canary-0123456789");
-    let (exit, explained) = explain_json(&world, "crm", &[]);
+    let (exit, explained) = explain_json(&world, "crm/users/1", &[]);
     assert_eq!(
         (exit, &explained["result"]),
         (Exit::Usage, &json!("invalid"))
