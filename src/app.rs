@@ -128,6 +128,7 @@ impl App {
             .with_problem_log(&problems)
             .with_descriptor_reserve(descriptor_reserve);
         let tokens = TokenThread::new(&upstreams, clock, &problems)?;
+        // Before any request is served: responses are searched for the secrets of all connections.
         tokens::register_secrets(&tokens.credentials(), &snapshot);
         let shortage = shortage_flag(memory.as_ref());
         let shared = proxy_shared(&settings, snapshot, access, &tokens, &shortage);
@@ -136,6 +137,8 @@ impl App {
         let tokens = tokens.with_memory(MemorySampler::new(memory, &shared, &problems));
         let (phase, phase_receiver) = watch::channel(Phase::Serving);
         let login = management_login(&settings)?;
+        // A confined process cannot read directories that were added later, and a reload reports
+        // them.
         let confined = hardening.is_held(Measure::Files);
         let service = management_service(login.clone(), &shared, &slots, hardening, &problems);
         let context = ThreadContext {
@@ -196,6 +199,8 @@ impl ThreadContext {
         let mut handles: Vec<Vec<ListenerHandle>> =
             std::iter::repeat_with(Vec::new).take(workers).collect();
         for bound in bound.proxy {
+            // Each worker has its own accept queue (`SO_REUSEPORT`), so accepting takes no lock
+            // that workers share.
             for (mine, handle) in handles.iter_mut().zip(bound.into_handles()) {
                 mine.push(handle);
             }
@@ -215,6 +220,7 @@ impl ThreadContext {
             .into_iter()
             .flat_map(server::BoundListener::into_handles)
             .collect();
+        // A scrape or the page must not delay requests of agents on a busy machine.
         threads.push(spawn_low_priority("management".into(), async move {
             context.serve_operators(handles).await
         })?);
@@ -234,6 +240,7 @@ impl ThreadContext {
                 ticker,
                 limits: self.limits,
                 slots,
+                // The kernel queues further sockets of agents, so none of them is refused.
                 at_capacity: AtCapacity::Wait,
             },
             handles,
@@ -244,6 +251,7 @@ impl ThreadContext {
 
     /// Serves the management API until the process ends, so that operators can watch it drain.
     async fn serve_operators(&self, handles: Vec<ListenerHandle>) {
+        // Without the flag: while memory is short, operators need the management API.
         let ticker = Ticker::new(MemoryShortage::default());
         tokio::spawn(Arc::clone(&ticker).run());
         let slots = Arc::new(Semaphore::new(self.management_slots));
@@ -253,6 +261,7 @@ impl ThreadContext {
                 ticker,
                 limits: self.limits,
                 slots,
+                // One caller that keeps sockets open must not lock out a health check.
                 at_capacity: AtCapacity::CloseIdlest,
             },
             handles,
@@ -281,6 +290,7 @@ impl ThreadContext {
             let _ended = task.await;
         }
         if until == Phase::Draining {
+            // The accept tasks have ended, so the queues of this worker are empty.
             self.sockets.worker_stopped_accepting();
         }
         let mut phase = self.phase.clone();

@@ -158,6 +158,7 @@ fn report_usage(message: &clap::Error, arguments: &[OsString], streams: &mut Str
             text = text.replace(value, "…");
         }
     }
+    // clap returns `--help` and `--version` as errors too; only mistakes go to standard error.
     let (stream, exit) = if message.use_stderr() {
         (&mut streams.err, Exit::Usage)
     } else {

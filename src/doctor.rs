@@ -98,6 +98,7 @@ impl DoctorOptions {
         ));
         findings.extend(variables::credential_findings(&self.variables));
         findings.extend(variables::proxy_findings(&self.variables, &self.proxy));
+        // The sort is stable, so the findings of one check keep their order.
         findings.sort_by_key(|finding| finding.check as u8);
         for finding in &mut findings {
             finding.accepted =
@@ -164,6 +165,7 @@ impl DoctorOptions {
         let public = PUBLIC_ADDRESSES
             .iter()
             .flat_map(|text| ProbeTarget::parse(text));
+        // Metadata servers listen on port 80, in plain HTTP.
         let metadata = METADATA_ADDRESSES.iter().map(|ip| SocketAddr::new(*ip, 80));
         let metadata = metadata.map(ProbeTarget::Tcp);
         let metadata = metadata.chain(ProbeTarget::parse(METADATA_NAME));
@@ -181,6 +183,7 @@ impl DoctorOptions {
         }
         for text in QUIC_ADDRESSES
             .iter()
+            // Targets that the operator names are tried over TCP only.
             .filter(|_| self.egress_targets.is_empty())
         {
             if let Ok(address) = text.parse() {
@@ -206,6 +209,7 @@ impl DoctorOptions {
                 .filter(|target| !targets.contains(target)),
         );
         let (mut found, all) = proc_net::listening_targets(Path::new("/proc/self/net"));
+        // These have their own findings.
         found.retain(|target| !targets.contains(target) && *target != self.proxy);
         (targets, Some((found, all)))
     }

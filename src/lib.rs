@@ -67,8 +67,9 @@
 //! | the header fields that are dropped | `proxy::request_fields`, `proxy::response_fields` |
 //! | the decision if a request is allowed | `proxy::authorize`, with the patterns of [`route`] |
 //! | the refusals: codes and responses | `proxy::code`, [`proxy::refusal`] |
-//! | the decision if an address may be dialled | [`upstream::address_guard`], with the ranges of [`domain::address`] |
-//! | how a token is fetched, and when | [`credential::oauth::Grant`], `credential::oauth::policy`; at the start: `app::tokens` |
+//! | the decision if an address may be dialled | [`upstream::address_guard`], [`domain::address`] |
+//! | how and when a token is fetched | [`credential::oauth::Grant`], `credential::oauth::policy` |
+//! | the first tokens, at the start | `app::tokens` |
 //! | what happens on SIGHUP | `app::signals`, then `reload::watch`, then [`reload`] |
 //! | the metrics | [`telemetry::metrics`]; names and help texts in `telemetry::metrics::families` |
 //! | the events of the problem log | [`telemetry::problem_log`] |

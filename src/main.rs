@@ -19,6 +19,7 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    // These streams remove colour if they are not terminals or if `NO_COLOR` is set.
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
     let process = Process {
         out: || unlocked_output(io::stdout()),
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         panic_log: Arc::default(),
     };
     let panic_log = Arc::clone(&process.panic_log);
+    // The default hook prints the message of the panic, which may contain a secret (F-202).
     std::panic::set_hook(Box::new(move |panic| {
         if !panic_log.get().is_some_and(|log| log.report_panic(panic)) {
             // `eprintln!` would panic if standard error is closed.

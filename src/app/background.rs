@@ -27,6 +27,7 @@ impl BackgroundThreads {
         reload_input: Option<(ReloadWatcher, LoadOptions)>,
     ) -> io::Result<Self> {
         let reloads = reload_input.map(|(watch, options)| watch.start(app.reload(options)));
+        // A channel with room for one app: sending it never blocks.
         let (stop, stopped_app) = sync_channel::<App>(1);
         let thread = std::thread::Builder::new().name("stop".into());
         Ok(Self {

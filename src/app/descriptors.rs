@@ -122,6 +122,7 @@ impl DescriptorShares {
         let half = kept_back_from.saturating_sub(of_process) / 2;
         Self {
             limit,
+            // With next to no descriptors, the process still serves one agent at a time.
             agents: need.max_connections.min(half.max(1)),
             management,
             kept_back_from,

@@ -64,6 +64,7 @@ impl App {
     /// finds egressd ready.
     pub fn stop(mut self) -> usize {
         let begun = Instant::now();
+        // Readiness fails from here on. The listeners close only with the next line.
         self.shared.admission.begin_draining();
         self.phase.send_replace(Phase::Draining);
         for ticker in &self.sockets.tickers {
@@ -81,6 +82,8 @@ impl App {
         let cut_off = self.exchanges_in_flight();
         if cut_off > 0 {
             for ticker in &self.sockets.tickers {
+                // Agents that still wait for a response get the refusal `draining`; other exchanges
+                // are aborted.
                 ticker.end_grace();
             }
             poll_until(Instant::now() + CUT_OFF_GRACE, || {

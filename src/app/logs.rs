@@ -37,6 +37,7 @@ pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io
             colour: problems.colour,
         },
     };
+    // The problem log is first: the access log reports to it the lines that it drops.
     let problems = ProblemLog::start(event_level(settings.level), look, problems.stream)?;
     let which = match settings.access {
         config::AccessFilter::All => AccessFilter::All,

@@ -51,6 +51,7 @@ impl MemorySampler {
     }
 
     fn sample(&mut self) {
+        // Only changes are reported; the metrics have the values of every sample.
         let was_short = self.memory.shortage().is_set();
         let growth = self.shared.admission.in_flight() as u64 * GROWTH;
         let seen = self.memory.sample(growth).map(memory_use);

@@ -97,6 +97,7 @@ impl Launch {
     /// Acquires resources, confines the process, and starts the logs and the app. Threads inherit
     /// the confinement of the process, so all of them start after it.
     fn start(self) -> io::Result<Started> {
+        // An error is kept until the logs are started, so that it is reported as an event.
         let resources = StartResources::acquire(&self.loaded.settings);
         let reload_input = match self.reload_options {
             Some(options) => Some((
@@ -109,6 +110,8 @@ impl Launch {
         let (mode, hardening) = self
             .hardening
             .unwrap_or((HardeningMode::Off, Hardening::off()));
+        // No thread exists yet. Landlock and seccomp apply to the calling thread and to threads
+        // that it starts later.
         let hardening = mode.confine(hardening, &self.loaded);
         let log_settings = self.loaded.settings.log;
         // With text, `egressd serve` has already written the warnings, with excerpts of the files.

@@ -68,6 +68,7 @@ impl StartResources {
         let workers = worker_count(settings);
         let bound = BoundListeners {
             proxy: bind_all(ListenerKind::Proxy, &settings.proxy.listen, workers)?,
+            // The management API has one thread, so one handle of each listener.
             management: bind_all(ListenerKind::Management, &settings.management.listen, 1)?,
         };
         let (resolver, no_name_servers) = ResolverSettings::from_system();
@@ -142,6 +143,7 @@ impl BoundListeners {
 /// may use.
 fn worker_count(settings: &Settings) -> usize {
     match settings.proxy.workers {
+        // Respects the CPU affinity and the CPU quota of the control group.
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     }

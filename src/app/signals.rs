@@ -31,6 +31,7 @@ impl SignalStreams {
     pub fn new() -> io::Result<Self> {
         claim_descriptors()?;
         let runtime = runtime()?;
+        // `signal` registers with the runtime that is entered, and needs descriptors for it.
         let entered = runtime.enter();
         let (terminate, interrupt, hangup) = (
             signal(SignalKind::terminate())?,
@@ -71,6 +72,7 @@ impl SignalStreams {
     pub(super) fn wait_until(&mut self, is_done: impl Fn() -> bool) -> bool {
         let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
         self.runtime.block_on(async {
+            // The end of a thread cannot be awaited, only polled.
             let mut poll = tokio::time::interval(POLL);
             loop {
                 tokio::select! {

@@ -13,6 +13,7 @@ pub(super) fn on_thread(
     name: String,
     main: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    // The runtime is created here, so that the caller receives an error if no descriptor is left.
     thread(name, runtime()?, main)
 }
 

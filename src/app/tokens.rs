@@ -35,6 +35,7 @@ impl TokenThread {
     ) -> io::Result<Self> {
         let runtime = runtime()?;
         let client = {
+            // A client belongs to the runtime that is entered when it is created.
             let _entered = runtime.enter();
             Arc::new(upstreams.client())
         };
@@ -96,7 +97,9 @@ async fn maintain_credentials(published: &PublishedSnapshot, credentials: &Crede
         });
         let snapshot = published.current();
         if snapshot.generation() != prefetched {
+            // Also if it fails: requests then fetch the tokens that they need.
             prefetched = snapshot.generation();
+            // In a task: a slow token endpoint must not delay the removal of old credentials.
             tokio::spawn(prefetch_tokens(usable_grants(&snapshot, credentials)));
         }
     }

@@ -85,6 +85,8 @@ impl Check {
 
     fn load(self, environment: Environment) -> Result<(usize, Vec<Problem>), Vec<Problem>> {
         let secrets = self.secrets.into();
+        // Without this case, a settings file in the working directory would change the result for
+        // the given definitions.
         if self.config.is_none() && !self.paths.is_empty() {
             let loaded = load_paths(&self.paths, &environment, secrets)?;
             return Ok((loaded.connections.len(), loaded.warnings));

@@ -35,6 +35,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
+        // First, so that a signal during the start is not lost.
         let signals = SignalStreams::new()?;
         let started =
             DemoSecrets::generate().and_then(|secrets| Ok((DemoServer::start(&secrets)?, secrets)));
@@ -82,6 +83,7 @@ impl Demo {
             &overrides,
             &environment,
         )?;
+        // The embedded API has a certificate of an authority that exists only in this process.
         loaded.settings.egress.roots.push(api.root_certificate());
         loaded.settings.log.format = LogFormat::Text;
         loaded.settings.shutdown_grace_period = GRACE;

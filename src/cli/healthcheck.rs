@@ -137,7 +137,9 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
     while let Some(ended) = queries.join_next().await {
         match ended {
             Ok((Ok(answer), target)) => {
+                // Dropping the set cancels the other requests.
                 return Health {
+                    // A draining process answers 503.
                     ready: answer.status.as_u16() == 200,
                     address: target.to_string(),
                     seen: format!("{} {}", answer.status.as_u16(), answer.first_line())

@@ -180,6 +180,8 @@ async fn run_steps(
     trust: &Trust,
     upstreams: &UpstreamFactory,
 ) -> Vec<StepReport> {
+    // One dialer for all steps: it refuses to connect to the addresses of egressd itself, as in
+    // `serve`.
     let dialer = upstreams.dialer();
     let url = &connection.base_url;
     let upstream = ProbedEndpoint::new("base_url", url.host(), url.port());
@@ -191,10 +193,12 @@ async fn run_steps(
         let url = &oauth.terms().token_url;
         let endpoint = ProbedEndpoint::new("token_url", url.host(), url.port());
         let steps = endpoint
+            // The field `http2` is about the API. Token endpoints always negotiate the protocol.
             .dial_steps(connection, Http2Mode::Auto, trust, &dialer)
             .await;
         let reached = steps.iter().all(|row| row.ok);
         rows.extend(steps);
+        // The failed step has already been reported. A token request would repeat its error.
         if reached {
             rows.push(token::token_step(oauth, endpoint.shown, upstreams.client()).await);
         }

@@ -68,9 +68,11 @@ impl Serve {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
+        // First, so that a signal that arrives while files are read is not lost (F-182).
         let signals = SignalStreams::new().map_err(app::start_error)?;
         let mode = self.hardening.or_else(|| hardening_mode(&environment));
         let mode = mode.unwrap_or_default();
+        // Before the secrets are read, so that no core dump can contain them.
         let hardening = mode.begin();
         let overrides = SettingsOverrides {
             listen: self.listen,

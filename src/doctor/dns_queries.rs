@@ -51,6 +51,7 @@ pub(super) async fn query_server(server: SocketAddr, name: String, until: Instan
 }
 
 fn error_outcome(error: &io::Error) -> DnsOutcome {
+    // A timeout counts as closed: firewalls usually drop packets without an answer.
     if closed_reason(error).is_some() || error.kind() == io::ErrorKind::TimedOut {
         DnsOutcome::NoAnswer
     } else {
@@ -62,12 +63,14 @@ fn error_outcome(error: &io::Error) -> DnsOutcome {
 /// `None` if a label is empty or longer than 63 bytes.
 fn encode_query(name: &str) -> Option<Vec<u8>> {
     let mut query = ID.to_vec();
+    // Recursion desired, one question, no other records.
     query.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.strip_suffix('.').unwrap_or(name).split('.') {
         let length = u8::try_from(label.len()).ok();
         query.push(length.filter(|length| (1..64).contains(length))?);
         query.extend(label.as_bytes());
     }
+    // The root label, type A, class IN.
     query.extend([0, 0, 1, 0, 1]);
     Some(query)
 }
@@ -76,9 +79,11 @@ fn encode_query(name: &str) -> Option<Vec<u8>> {
 fn parse_outcome(answer: &[u8]) -> Option<DnsOutcome> {
     let (head, _) = answer.split_first_chunk::<12>()?;
     let [a, b, flags, code, _, _, count_high, count_low, ..] = *head;
+    // The bit QR marks a response.
     if [a, b] != ID || flags & 0x80 == 0 {
         return None;
     }
+    // RCODE 0 means no error.
     let has_records = code & 0x0f == 0 && (count_high, count_low) != (0, 0);
     Some(if has_records {
         DnsOutcome::Address

@@ -67,6 +67,7 @@ pub(super) async fn probe_metrics(probe: NetworkProbe, target: ProbeTarget) -> F
     let found = (SandboxCheck::Metrics, format!("{target}{METRICS}"));
     let classify = |response: &ProbeResponse| match response.status.as_u16() {
         200 if contains(&response.body, b"egressd_") => (FindingState::Open, "can be read".into()),
+        // The metrics of egressd need no login, but a server in front of them may require one.
         401 | 403 => (FindingState::Closed, "requires a password".into()),
         _ => other_server(response),
     };
@@ -94,6 +95,7 @@ pub(super) async fn probe_listeners(
         }
     }
     let mut open = probes.join_all().await;
+    // Any local service may listen there, so closed and unknown findings say nothing about egressd.
     open.retain(|finding| finding.state == FindingState::Open);
     open.sort_by(|a, b| a.target.cmp(&b.target));
     for check in [SandboxCheck::Management, SandboxCheck::Metrics] {

@@ -82,6 +82,7 @@ pub(super) async fn probe_http_at(
             let has_no_listener = closed_reason(&error).is_some()
                 || matches!(
                     error.kind(),
+                    // The errors of a Unix socket without a file.
                     ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::TimedOut
                 );
             if has_no_listener {

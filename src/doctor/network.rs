@@ -159,6 +159,7 @@ async fn first_open(addresses: Vec<SocketAddr>) -> io::Result<()> {
     for address in addresses {
         attempts.spawn(connect(address));
     }
+    // The result for a target without addresses.
     let mut outcome = Err(Errno::ADDRNOTAVAIL.into());
     while let Some(Ok(attempt)) = attempts.join_next().await {
         outcome = attempt.map(drop);

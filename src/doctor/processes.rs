@@ -96,7 +96,9 @@ impl Processes {
         let own = std::process::id();
         let entries = fs::read_dir(&self.folder).ok()?;
         let ids = entries
+            // Entries that are not numbers are not processes.
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            // The doctor is a process of egressd too.
             .filter(|id| *id != own);
         let mut found: Vec<EgressdProcess> = ids.filter_map(|id| self.identify(id)).collect();
         found.sort_by_key(|process| process.id);
@@ -139,6 +141,7 @@ impl Processes {
             let seen = File::open(&environment).and_then(|mut file| file.read(&mut [0]));
             let environment = environment.to_string_lossy();
             found.push(match seen {
+                // A process without an environment, or one that has ended.
                 Ok(0) => check.closed(environment, "is empty"),
                 Ok(_) => check.open(environment, "can be read"),
                 Err(error) => check.closed(environment, reason(&error).to_ascii_lowercase()),

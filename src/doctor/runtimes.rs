@@ -89,6 +89,7 @@ pub(super) fn runtime_sockets(folder: &Path) -> Vec<ProbeTarget> {
 pub(super) async fn probe_socket(probe: NetworkProbe, target: ProbeTarget) -> Finding {
     let check = SandboxCheck::RuntimeSocket;
     let shown = match &target {
+        // An abstract socket has no path, and is shown with `unix:@`.
         ProbeTarget::Unix(path) if path.is_absolute() => path.display().to_string(),
         ProbeTarget::Unix(_) | ProbeTarget::Tcp(_) | ProbeTarget::Name(..) => target.to_string(),
     };

@@ -23,6 +23,7 @@ pub(super) fn secret_file_findings(folders: &[&str]) -> Vec<Finding> {
     let mut found = Vec::new();
     for folder in folders {
         let path = Path::new(folder);
+        // `/var/run` is a link to `/run` on most systems.
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if !seen.contains(&real) {
             found.push(folder_finding(path));
@@ -87,6 +88,7 @@ fn collect_readable(folder: &Path, deep: usize, left: &mut usize, readable: &mut
         };
         if found.is_dir() && deep > 0 && !is_kubelet_copy(&path) {
             collect_readable(&path, deep - 1, left, readable);
+        // An empty file holds no secret.
         } else if found.is_file() && found.len() > 0 && File::open(&path).is_ok() {
             readable.push(path);
         }

@@ -61,11 +61,13 @@ fn credential_hint(name: &str, value: &OsStr) -> Option<&'static str> {
         return Some("a setting of egressd");
     }
     let cloud = name.starts_with("AWS_");
+    // A public key is not a credential.
     let public = name.contains("PUBLIC");
     if cloud || contains_word(CREDENTIAL_NAMES, &name) || (!public && words.any(is_credential_word))
     {
         return Some("the name of a credential");
     }
+    // Many programs take a database URL with a password from a variable of any name.
     let login = value.to_string_lossy();
     let login = login.split_once("://").and_then(|(_, rest)| {
         let authority = rest.split(['/', '?', '#']).next()?;
@@ -124,6 +126,7 @@ fn is_proxy_url(value: &str, proxy: &ProbeTarget) -> bool {
     let Ok(named) = ProbeTarget::parse(value) else {
         return false;
     };
+    // `localhost` and all loopback addresses lead to the same machine.
     let local = |target: &ProbeTarget| match target {
         ProbeTarget::Tcp(address) if address.ip().is_loopback() => Some(address.port()),
         ProbeTarget::Name(name, port) if name == "localhost" => Some(*port),
