@@ -11,7 +11,11 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(path) = CanonicalPath::parse(bytes) else {
         return;
     };
-    assert_eq!(path.as_bytes(), bytes, "the matched bytes differ from those sent");
+    assert_eq!(
+        path.as_bytes(),
+        bytes,
+        "the matched bytes differ from those sent"
+    );
     let text = std::str::from_utf8(bytes).expect("a canonical path is ASCII");
     let by_url =
         Url::parse(&format!("https://host{text}")).expect("a canonical path is valid in a URL");

@@ -104,7 +104,10 @@ fn check_problems(problems: &[Problem], bytes: &[u8]) {
         .windows(CANARY.len())
         .any(|part| part == CANARY.as_bytes());
     let is_secret_shown = shown.contains(CANARY) || written.contains(CANARY);
-    assert!(!is_secret_shown || canary_is_in_the_file, "a secret is shown: {shown}");
+    assert!(
+        !is_secret_shown || canary_is_in_the_file,
+        "a secret is shown: {shown}"
+    );
     let document: serde_json::Value = serde_json::from_str(&written).expect("JSON");
     assert_eq!(
         document["problems"].as_array().map(Vec::len),

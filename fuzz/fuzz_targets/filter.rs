@@ -19,9 +19,16 @@ fuzz_target!(|text: &str| {
     else {
         return;
     };
-    assert!(admitted.is_disjoint(&others), "a record matches a filter and its negation");
+    assert!(
+        admitted.is_disjoint(&others),
+        "a record matches a filter and its negation"
+    );
     let all = filtered("").expect("an empty filter is valid");
-    assert_eq!(&admitted | &others, all, "a record matches neither a filter nor its negation");
+    assert_eq!(
+        &admitted | &others,
+        all,
+        "a record matches neither a filter nor its negation"
+    );
 });
 
 fn listed(raw_query: &str, types: bool) -> Result<BTreeSet<String>, String> {

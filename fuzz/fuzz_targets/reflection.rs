@@ -53,7 +53,12 @@ fuzz_target!(|input: &[u8]| {
             "a part of the secret was passed on"
         );
     }
-    out.extend_from_slice(&scan.finish().ok().expect("the secret is too long to be guessed"));
+    out.extend_from_slice(
+        &scan
+            .finish()
+            .ok()
+            .expect("the secret is too long to be guessed"),
+    );
     take_all(&mut scan, &mut out);
     assert!(!found, "found in the whole text, but not in pieces");
     assert_eq!(out, body);

@@ -44,6 +44,9 @@ fuzz_target!(|body: &[u8]| {
     }
     if let Some((_, description)) = parse_error(body) {
         assert!(description.chars().count() <= MAX_ERROR_CHARS);
-        assert!(!description.chars().any(char::is_control), "{description:?}");
+        assert!(
+            !description.chars().any(char::is_control),
+            "{description:?}"
+        );
     }
 });

@@ -127,7 +127,7 @@ impl Account {
             Self::Bearer | Self::Open => "Bearer realm=\"egressd demo\"",
             Self::Basic => "Basic realm=\"egressd demo\", charset=\"UTF-8\"",
             Self::ApiKey => "ApiKey realm=\"egressd demo\"",
-            // RFC 6750 §3.1.
+            // `invalid_token` makes a client obtain a new token (RFC 6750 §3.1).
             Self::Oauth => "Bearer realm=\"egressd demo\", error=\"invalid_token\"",
             Self::Signed => "Signature realm=\"egressd demo\"",
         }

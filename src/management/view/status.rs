@@ -67,7 +67,8 @@ impl RpcStatus {
         }
     }
 
-    /// The status of a connection that is closed because a credential was found in a response.
+    /// Returns the status of a connection that refuses requests because a credential was found in a
+    /// response.
     pub(in crate::management) fn from_exposure(exposure: &Exposure) -> Self {
         let info = StatusDetail::ErrorInfo {
             reason: "CREDENTIAL_EXPOSED".to_owned(),
