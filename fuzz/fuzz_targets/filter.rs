@@ -15,17 +15,17 @@ fuzz_target!(|text: &str| {
         let _refused_or_not = listed(text, types);
     }
     let filtered = |filter: &str| listed(&query(filter), false).ok();
-    let (Some(admitted), Some(others)) = (filtered(text), filtered(&format!("NOT ({text})")))
+    let (Some(matching), Some(others)) = (filtered(text), filtered(&format!("NOT ({text})")))
     else {
         return;
     };
     assert!(
-        admitted.is_disjoint(&others),
+        matching.is_disjoint(&others),
         "a record matches a filter and its negation"
     );
     let all = filtered("").expect("an empty filter is valid");
     assert_eq!(
-        &admitted | &others,
+        &matching | &others,
         all,
         "a record matches neither a filter nor its negation"
     );

@@ -60,15 +60,14 @@ fn look_up(table: &RouteTable, method: Option<Method>, path: &CanonicalPath<'_>)
     let on_path: Vec<usize> = (0..patterns.len())
         .filter(|&at| matches(&patterns[at], path))
         .collect();
-    let admitting =
-        |at: &usize| method.is_some_and(|method| patterns[*at].methods().contains(method));
-    let admitted: Vec<usize> = on_path.iter().copied().filter(admitting).collect();
-    let beaten = |at: usize| {
+    let allows = |at: &usize| method.is_some_and(|method| patterns[*at].methods().contains(method));
+    let allowing: Vec<usize> = on_path.iter().copied().filter(allows).collect();
+    let is_beaten = |at: usize| {
         let wins =
             |&other: &usize| relation(&patterns[other], &patterns[at]) == Relation::MoreSpecific;
-        admitted.iter().any(wins)
+        allowing.iter().any(wins)
     };
-    let best = admitted.iter().copied().find(|&at| !beaten(at));
+    let best = allowing.iter().copied().find(|&at| !is_beaten(at));
     let methods = on_path.iter().fold(MethodSet::EMPTY, |all, &at| {
         all.union(patterns[at].methods())
     });

@@ -145,7 +145,7 @@ fn parse_number(text: &str) -> Option<f64> {
 }
 
 impl Comparator {
-    fn admits(self, order: Ordering) -> bool {
+    fn is_satisfied_by(self, order: Ordering) -> bool {
         match self {
             Self::Equal | Self::Has => order.is_eq(),
             Self::Less => order.is_lt(),
@@ -179,7 +179,8 @@ impl Test {
             } => {
                 let value = values.value(field);
                 let order = value.partial_cmp(operand);
-                *value != FieldValue::Absent && order.is_some_and(|order| comparator.admits(order))
+                *value != FieldValue::Absent
+                    && order.is_some_and(|order| comparator.is_satisfied_by(order))
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Valid filters, each with the records that match.
 
-use super::examples::admitted;
+use super::examples::matching;
 
 const ALL: &str = "abcdefgh";
 
 #[track_caller]
 fn table(rows: &[(&str, &str)]) {
     for (filter, expected) in rows {
-        assert_eq!(admitted(filter), *expected, "{filter}");
+        assert_eq!(matching(filter), *expected, "{filter}");
     }
 }
 
@@ -229,11 +229,11 @@ fn words_without_a_field_are_searched_for() {
 #[test]
 fn at_the_limits() {
     let deep = |depth: usize| format!("{}crm{}", "(".repeat(depth), ")".repeat(depth));
-    assert_eq!(admitted(&deep(32)), "ab");
+    assert_eq!(matching(&deep(32)), "ab");
     // Adjacent parentheses are not nested.
-    assert_eq!(admitted(&"(crm) ".repeat(128)), "ab");
+    assert_eq!(matching(&"(crm) ".repeat(128)), "ab");
     let negated = format!("{}crm", "-".repeat(2_045));
-    assert_eq!(admitted(&negated), "cdefgh");
+    assert_eq!(matching(&negated), "cdefgh");
     let long = format!("name={}", "x".repeat(2_043));
-    assert_eq!(admitted(&long), "");
+    assert_eq!(matching(&long), "");
 }

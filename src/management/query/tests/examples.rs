@@ -119,7 +119,7 @@ pub(super) fn error_message(raw: &str) -> String {
 }
 
 /// Returns the letters of the records that match a filter.
-pub(super) fn admitted(filter: &str) -> String {
+pub(super) fn matching(filter: &str) -> String {
     let query = query(&encoded("filter", filter)).unwrap_or_else(|why| panic!("{filter}: {why:?}"));
     let rows = rows();
     let letters = rows.iter().zip('a'..);

@@ -110,7 +110,7 @@ proptest! {
     #[test]
     fn negations(filter in filter()) {
         let plain = matching_rows(&filter);
-        let opposite: Vec<bool> = plain.iter().map(|admitted| !admitted).collect();
+        let opposite: Vec<bool> = plain.iter().map(|matches| !matches).collect();
         prop_assert_eq!(&matching_rows(&format!("NOT NOT ({filter})")), &plain);
         prop_assert_eq!(&matching_rows(&format!("-(-({filter}))")), &plain);
         prop_assert_eq!(&matching_rows(&format!("NOT ({filter})")), &opposite);
