@@ -116,13 +116,16 @@ impl DemoTokenEndpoint {
     }
 }
 
-fn granted_scope(asked: &str) -> Result<String, TokenError> {
-    let asked: Vec<&str> = asked.split(' ').filter(|scope| !scope.is_empty()).collect();
-    if asked.is_empty() {
+fn granted_scope(requested: &str) -> Result<String, TokenError> {
+    let requested: Vec<&str> = requested
+        .split(' ')
+        .filter(|scope| !scope.is_empty())
+        .collect();
+    if requested.is_empty() {
         return Ok(SCOPES.join(" "));
     }
-    if asked.iter().all(|scope| SCOPES.contains(scope)) {
-        Ok(asked.join(" "))
+    if requested.iter().all(|scope| SCOPES.contains(scope)) {
+        Ok(requested.join(" "))
     } else {
         Err(TokenError::InvalidScope)
     }

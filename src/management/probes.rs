@@ -148,9 +148,9 @@ struct ProbeReport {
 
 impl ProbeReport {
     /// Adds a check. A failed check fails the probe.
-    fn add_check(&mut self, name: &str, good: bool, text: &str) {
-        self.failed |= !good;
-        let sign = if good { '+' } else { '-' };
+    fn add_check(&mut self, name: &str, passed: bool, text: &str) {
+        self.failed |= !passed;
+        let sign = if passed { '+' } else { '-' };
         // Writing to a `String` does not fail.
         let _written = writeln!(self.lines, "[{sign}]{name} {text}");
     }

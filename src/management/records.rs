@@ -189,7 +189,7 @@ mod tests {
             last_refreshed: None,
             last_failure: Some(LastFailure {
                 reason: Reason::Refused(ErrorCode::InvalidClient),
-                error_text: Some("told".into()),
+                error_text: Some("words of the endpoint".into()),
                 at: std::time::SystemTime::UNIX_EPOCH,
                 in_a_row: 1,
             }),
