@@ -23,7 +23,7 @@ pub enum Severity {
 /// An error or a warning. Serializes to exactly the keys of `check --format json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Returns whether the problem prevents a start.
+    /// The effect of the problem.
     pub severity: Severity,
     /// The path of the file as the operator wrote it, or `environment` or `command line`.
     pub file: String,

@@ -252,7 +252,7 @@ fn reject_file(field: &Field<'_>, path: &Path, denied: DenialReason) -> Option<S
     let (message, remedy) = match denied {
         DenialReason::NotListed => (
             format!("the secret file {shown} is not below a directory that connections may read"),
-            "move it below one, or list its directory, with all others that hold secrets, in `secrets.allow` of the settings",
+            "move it to such a directory, or list its directory, with all others that hold secrets, in `secrets.allow` of the settings",
         ),
         DenialReason::Own => (
             format!(

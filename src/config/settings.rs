@@ -103,7 +103,7 @@ pub struct LogSettings {
 /// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
-    /// TCP.
+    /// An IP address and a TCP port.
     Tcp(SocketAddr),
     /// A Unix domain socket at this path.
     Unix(PathBuf),

@@ -49,11 +49,13 @@ pub(super) fn read_listen(
             continue;
         };
         if let Some(other) = addresses.iter().find(|other| other.clashes_with(&address)) {
-            let message = format!(
-                "{} cannot be bound beside {}",
-                quoted(&address.to_string()),
-                quoted(&other.to_string())
-            );
+            let shown = quoted(&address.to_string());
+            let message = if *other == address {
+                format!("{shown} is listed twice")
+            } else {
+                let other = quoted(&other.to_string());
+                format!("{shown} conflicts with {other}: only one of them can be bound")
+            };
             item.report(
                 "duplicate_address",
                 message,
@@ -84,8 +86,13 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
         if !path.contains('\0') && !path.is_empty() && whole.as_os_str().len() <= MAX_PATH {
             return Some(ListenAddress::Unix(whole));
         }
+        let length = if path.is_empty() {
+            0
+        } else {
+            whole.as_os_str().len()
+        };
         let message = format!(
-            "{} is not a valid path of at most {MAX_PATH} bytes",
+            "{} is not the path of a socket: it must have 1 to {MAX_PATH} bytes, not {length}, and no NUL",
             quoted(&format!("unix:{}", whole.display()))
         );
         let remedy = "write `unix:/run/egressd/agent.sock`";

@@ -76,6 +76,20 @@ fn a_value_out_of_range_is_named_with_the_range() {
 }
 
 #[test]
+fn addresses_of_listeners_are_reported_with_the_reason() {
+    let message = |text: &str, code: &str, field: &str| refuses(&world(text), code, field).message;
+    let twice = "proxy: {listen: [127.0.0.1:1, 127.0.0.1:1]}";
+    let message_of_twice = message(twice, "duplicate_address", "proxy.listen[1]");
+    assert_eq!(message_of_twice, "`127.0.0.1:1` is listed twice");
+    let both = "proxy: {listen: [127.0.0.1:1, 0.0.0.0:1], allow_non_loopback: true}";
+    let both = message(both, "duplicate_address", "proxy.listen[1]");
+    assert!(both.contains("conflicts with `127.0.0.1:1`"), "{both}");
+    let long = format!("proxy: {{listen: ['unix:/{}']}}", "a/".repeat(60));
+    let long = message(&long, "invalid_address", "proxy.listen[0]");
+    assert!(long.contains("1 to 107 bytes, not 121"), "{long}");
+}
+
+#[test]
 fn a_connection_file_is_not_read_as_settings() {
     let several = "connections: [{id: a, connection_details: {}}]";
     for text in [&*connection(&[]), "base_url: https://h", several] {
