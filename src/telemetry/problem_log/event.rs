@@ -261,8 +261,8 @@ events! {
         /// The kind of address.
         kind: &'static str,
     } => "address_refused", Warn, (
-        "the upstream of connection {connection} has a forbidden address ({kind}); if this is \
-         intended, list its range in `allowed_private_cidrs`, which cannot allow metadata addresses"
+        "the upstream of connection {connection} has a forbidden address ({kind}); \
+         `allowed_private_cidrs` can allow most non-public addresses"
     ),
         every DIAL_PAUSE for connection.as_str();
 

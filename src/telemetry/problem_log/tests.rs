@@ -184,7 +184,7 @@ fn process_rows() -> Vec<Row> {
         (obtained, "debug", "obtained a token for connection a, usable only by the requests that waited for it", json!({"event": "token_obtained", "connections": ["a"], "life_s": null})),
         (dialled, "debug", "connected to the upstream of connection a over h2 in 1 ms", json!({"event": "upstream_dialled", "connection": "a", "protocol": "h2", "took_ms": 1.5})),
         (unreachable("a"), "warn", "the upstream of connection a cannot be reached (dns_error); `egressd probe a` shows the step that fails", json!({"event": "upstream_unreachable", "connection": "a", "fault": "dns_error"})),
-        (address_refused("a"), "warn", "the upstream of connection a has a forbidden address (private); if this is intended, list its range in `allowed_private_cidrs`, which cannot allow metadata addresses", json!({"event": "address_refused", "connection": "a", "kind": "private"})),
+        (address_refused("a"), "warn", "the upstream of connection a has a forbidden address (private); `allowed_private_cidrs` can allow most non-public addresses", json!({"event": "address_refused", "connection": "a", "kind": "private"})),
         (panicked, "error", "internal error, please report it: worker-0 panicked at src/a.rs:7 (the message is omitted, because it could contain a secret)",
             json!({"event": "panic", "thread": "worker-0", "file": "src/a.rs", "line": 7})),
     ];
