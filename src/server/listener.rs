@@ -43,8 +43,8 @@ impl WorkerListener for std::net::TcpListener {
     }
 
     fn close(listener: TcpListener, mut serve_queued: impl FnMut(TcpStream)) -> io::Result<()> {
-        // The runtime caches whether the queue has sockets, and the cached state may be outdated.
-        // The system call is not.
+        // Accepts without the runtime, which caches whether the queue has sockets: the cached state
+        // may be outdated.
         let listener = listener.into_std()?;
         while let Some((stream, _)) = accept_queued(|| listener.accept())? {
             stream.set_nonblocking(true)?;
