@@ -282,9 +282,9 @@ impl LastAttempt {
                 Problem::whole(
                     file,
                     "settings_emptied",
-                    "holds nothing any more".to_owned(),
+                    "was not empty before and is empty now".to_owned(),
                 )
-                .remedy("write the settings; a comment alone says that the defaults are meant"),
+                .remedy("write the settings; for the defaults, write a comment alone"),
             ]);
         }
         if outcome.is_ok() {
@@ -301,9 +301,9 @@ impl From<ResourcesExhausted> for LoadError {
 }
 
 fn unsteady_problem() -> Problem {
-    let message = "the files changed whenever they were read";
+    let message = "the files kept changing while they were being read";
     Problem::whole("configuration", "unsteady", message.to_owned())
-        .remedy("nothing: they are read again once they are left alone; replacing them by a rename makes a change one step")
+        .remedy("no action is needed: egressd reads them again once they stay unchanged; to change a file in one step, write a new one and rename it")
 }
 
 /// Logs each problem as an event of its own.

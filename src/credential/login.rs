@@ -34,7 +34,7 @@ struct Digests {
 
 /// Error: the system returned no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the system gives no random bytes")]
+#[error("the system returned no random bytes")]
 pub struct RandomnessUnavailable;
 
 impl Login {

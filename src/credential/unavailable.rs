@@ -38,13 +38,13 @@ pub enum Reason {
     #[error("the token endpoint could not be reached ({step})", step = .0.as_str())]
     Unreachable(ConnectStep),
     /// The address of the token endpoint must not be dialled. Contains the kind of address.
-    #[error("the token endpoint's name leads to a forbidden address ({0})")]
+    #[error("the token endpoint has a forbidden address ({0})")]
     AddressRefused(&'static str),
     /// No complete response arrived in time.
     #[error("the token endpoint did not answer in time")]
     Timeout,
     /// A status other than success, without an error code of RFC 6749 that would explain it.
-    #[error("the token endpoint answered with status {0}{advice}", advice = advice(Self::Status(*.0)))]
+    #[error("the token endpoint returned status {0}{advice}", advice = advice(Self::Status(*.0)))]
     Status(u16),
     /// The token endpoint refused the request with an error code.
     #[error(
@@ -55,13 +55,13 @@ pub enum Reason {
     )]
     Refused(ErrorCode),
     /// The response of the token endpoint contains no usable token.
-    #[error("the token endpoint's answer is unusable: {why}", why = .0.as_str())]
+    #[error("the token endpoint's response is not usable: {why}", why = .0.as_str())]
     Invalid(InvalidTokenResponse),
     /// The system has no descriptor or memory left for a socket to the token endpoint.
     #[error("egressd has no file descriptor or memory left for a socket to the token endpoint")]
     ResourcesExhausted,
     /// An internal error of egressd.
-    #[error("egressd failed while it asked for a token")]
+    #[error("an internal error of egressd prevented the token request")]
     Internal,
 }
 
@@ -257,15 +257,15 @@ impl ErrorCode {
 impl InvalidTokenResponse {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Http => "it is no legal HTTP, or broke off",
+            Self::Http => "it is not valid HTTP, or was cut off",
             Self::Compressed => "it is compressed, although egressd did not request compression",
-            Self::TooLarge => "it is over 64 KiB",
-            Self::Json => "it is no JSON object, or has a key twice",
-            Self::AccessToken => "`access_token` is missing or cannot stand in a header",
+            Self::TooLarge => "it is larger than 64 KiB",
+            Self::Json => "it is not a JSON object, or contains a key twice",
+            Self::AccessToken => "`access_token` is missing or is not a valid header value",
             Self::TokenType => {
                 "`token_type` is one that egressd cannot use (mac, DPoP, PoP or N_A)"
             }
-            Self::Expired => "the token had expired on arrival",
+            Self::Expired => "the token had already expired on arrival",
         }
     }
 }

@@ -12,7 +12,9 @@ pub struct ConnectionId(Box<str>);
 
 /// A text that is not a connection id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`")]
+#[error(
+    "an id has 1 to 63 characters of a-z, 0-9 and `-`, starts with a letter and does not end with `-`"
+)]
 pub struct InvalidId;
 
 impl ConnectionId {
@@ -59,7 +61,7 @@ mod tests {
     use super::ConnectionId;
 
     #[test]
-    fn takes_one_lower_case_dns_label() {
+    fn an_id_is_one_lower_case_dns_label() {
         for good in ["a", "crm", "a1", "a-1", &"a".repeat(63)] {
             assert!(ConnectionId::parse(good).is_ok(), "{good}");
         }

@@ -45,10 +45,10 @@ pub enum InvalidSecret {
     Empty,
     /// The byte at this offset is a control character (below 0x20, or 0x7F). A header value may
     /// contain a tab, but a secret with one was probably pasted or cut wrongly.
-    #[error("holds a control character at byte {0}")]
+    #[error("contains a control character at byte {0}")]
     Control(usize),
     /// White space at the start or the end, which header values cannot keep (RFC 9110 §5.5).
-    #[error("starts or ends with white space, which no header value keeps")]
+    #[error("starts or ends with white space, which a header value cannot keep")]
     OuterSpace,
 }
 
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_what_a_header_can_carry() {
+    fn bytes_that_a_header_can_carry_are_accepted() {
         assert_eq!(new_secret(b"dapi123"), Ok(()));
         assert_eq!(new_secret("pässword".as_bytes()), Ok(()));
         assert_eq!(new_secret(b""), Err(InvalidSecret::Empty));

@@ -49,16 +49,16 @@ pub enum InvalidUrl {
     #[error("must start with `https://`")]
     NotHttps,
     /// The URL contains `user:password@`.
-    #[error("must not hold userinfo")]
+    #[error("must not contain a user name or password")]
     Userinfo,
     /// The base URL contains a query.
-    #[error("must not hold a query")]
+    #[error("must not contain a query")]
     Query,
     /// The query contains bytes that RFC 3986 does not allow.
-    #[error("has a query with bytes that a URL cannot hold")]
+    #[error("has a query with characters that a URL cannot contain")]
     QueryBytes,
     /// The URL contains a fragment (`#…`).
-    #[error("must not hold a fragment")]
+    #[error("must not contain a fragment")]
     Fragment,
     /// The URL has no host.
     #[error("has no host")]
@@ -70,10 +70,10 @@ pub enum InvalidUrl {
     #[error("has a host that is neither a canonical IP address nor an ASCII DNS name")]
     Host,
     /// The host is a number that some parsers read as an IPv4 address.
-    #[error("has a numeric host that is no canonical IPv4 address")]
+    #[error("has a numeric host that is not a canonical IPv4 address")]
     NumericHost,
     /// The port is outside 1 to 65535, or not in its shortest form.
-    #[error("has a bad port")]
+    #[error("has an invalid port")]
     Port,
     /// The path is not canonical: it contains dot segments, empty segments, encoded slashes or
     /// invalid bytes.
@@ -327,23 +327,25 @@ impl InvalidUrl {
             Self::NotHttps => {
                 "write `https://` and a host; plain HTTP would send the credential in the clear"
             }
-            Self::Userinfo => "take `user:password@` out; credentials have fields of their own",
-            Self::Query => "take `?…` out; fixed parameters belong into the agent's requests",
-            Self::QueryBytes => {
-                "percent-encode characters that a query cannot contain: blanks, quotes, brackets, non-ASCII, a `%` of its own"
+            Self::Userinfo => {
+                "remove `user:password@`; configure the credential in a field such as `basic_auth`"
             }
-            Self::Fragment => "take `#…` out; it is never sent",
+            Self::Query => "remove `?…`; agents add query parameters to their requests",
+            Self::QueryBytes => {
+                "percent-encode characters that a query cannot contain: spaces, quotes, brackets, non-ASCII characters, a literal `%`"
+            }
+            Self::Fragment => "remove `#…`; a fragment is never sent",
             Self::NoHost => "write `https://host` with nothing between the slashes and the host",
             Self::UpperCase => "write the host in lower case",
             Self::Host => {
-                "write an ASCII DNS name (punycode for others) without a dot at its end, or a canonical IP address"
+                "write an ASCII DNS name without a final dot (internationalised names in punycode), or a canonical IP address"
             }
             Self::NumericHost => {
                 "write an IPv4 address as four decimal numbers without leading zeros"
             }
-            Self::Port => "write a port from 1 to 65535 without leading zeros, or none for 443",
+            Self::Port => "write a port from 1 to 65535 without leading zeros, or omit it for 443",
             Self::Path => {
-                "write a path without `.`, `..`, `//`, `%2F`, backslashes, blanks or raw non-ASCII"
+                "write a path without `.`, `..`, `//`, `%2F`, backslashes, spaces and unescaped non-ASCII characters"
             }
         }
     }

@@ -78,7 +78,7 @@ impl InvalidPattern {
         let upper = self.subject.to_ascii_uppercase();
         let is_method = super::Method::parse(upper.as_bytes()).is_some();
         if is_method && self.kind == Kind::Host {
-            format!("put a space behind the method: `{upper} /...`")
+            format!("put a space after the method: `{upper} /...`")
         } else if is_method && self.kind == Kind::UnsupportedMethod {
             format!("write `{upper}`; methods are case-sensitive")
         } else {
@@ -96,37 +96,37 @@ impl InvalidPatternKind {
                 "write a method and a path, such as `GET /users/{id}`"),
             Self::BadMethod => ("`{}` is not an HTTP method",
                 "write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and one pattern for each \
-                 method, or leave the method out to allow all seven"),
+                 method, or omit the method to allow all seven"),
             Self::NoSlash => ("`{}` has no path: there is no `/`",
                 "write a method and a path, such as `GET /users/{id}`"),
-            Self::HostBrace => ("`{}` stands where a host would and holds a brace",
+            Self::HostBrace => ("`{}` is in the position of a host and contains a brace",
                 "begin the path with `/`, such as `GET /{id}`"),
             Self::Unclean => ("the path `{}` has an empty or dot segment and can never match",
-                "write the path without empty and dot segments, as it is to be requested"),
+                "write the path without empty and dot segments, as agents request it"),
             Self::BraceNotFirst => ("segment `{}` has text before its wildcard",
                 "make the wildcard a whole segment, such as `/files/{name}`; a literal brace is written %7B or %7D"),
-            Self::BraceNotLast => ("segment `{}` begins with `{` and does not end in `}`",
+            Self::BraceNotLast => ("segment `{}` begins with `{` and does not end with `}`",
                 "make the wildcard a whole segment, such as `/files/{name}`; a literal brace is written %7B or %7D"),
-            Self::EndMarkNotLast => ("`{$}` is not at the end",
-                "keep `{$}` for the very end, such as `/users/{$}`"),
-            Self::RestNotLast => ("`{}` takes the rest of the path and is not at the end",
-                "keep `{name...}` for the last segment; before it, `{name}` takes one segment"),
+            Self::EndMarkNotLast => ("`{$}` is not at the end of the pattern",
+                "use `{$}` only at the end, such as `/users/{$}`"),
+            Self::RestNotLast => ("`{}` matches the rest of the path and is not the last segment",
+                "use `{name...}` only as the last segment; `{name}` matches one segment"),
             Self::EmptyName => ("wildcard `{}` has no name",
                 "name the wildcard, such as `{id}`, or `{path...}` for the rest of the path"),
             Self::BadName => ("wildcard `{}` has a name that is not an identifier",
                 "use letters, digits and `_` for the name, beginning with a letter or `_`"),
-            Self::DuplicateName => ("wildcard `{}` has a name that was used before",
+            Self::DuplicateName => ("the name of wildcard `{}` is already used in the pattern",
                 "give each wildcard of the pattern its own name"),
             Self::Host => ("the pattern names a host, `{}`",
-                "leave the host out, the base URL fixes it: the pattern begins with the method or `/`"),
+                "remove the host, which the base URL determines; a pattern begins with a method or `/`"),
             Self::UnsupportedMethod => ("method `{}` is not supported",
-                "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, or leave the method out to allow all seven"),
+                "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, or omit the method to allow all seven"),
             Self::Query => ("`?` begins a query, so no path can ever match",
-                "leave `?` and what follows out: patterns match the path, and any query is admitted; a \
-                 question mark of the path itself is written %3F"),
+                "remove `?` and the text after it: patterns match the path, and any query is allowed; a \
+                 question mark in the path is written %3F"),
             Self::Fragment => ("`#` begins a fragment, so no path can ever match",
-                "leave `#` and what follows out: no request carries it; a number sign of the path itself \
-                 is written %23"),
+                "remove `#` and the text after it: no request contains a fragment; a number sign in the \
+                 path is written %23"),
         }
     }
 }

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_and_standard_library_speak_of_the_same_unicode() {
+    fn tables_and_standard_library_have_the_same_unicode_version() {
         assert_eq!(char::UNICODE_VERSION, (17, 0, 0));
         assert!(NOT_LETTERS.is_sorted());
         assert!(ZEROS.is_sorted());

@@ -132,12 +132,14 @@ impl fmt::Display for NeverMatches {
             Reason::EmptySegment => "is empty",
             Reason::DotSegment => "is a dot segment",
             Reason::EmptyBeforeSemicolon => "is empty before its `;`",
-            Reason::Backslash => "holds a backslash",
-            Reason::Control => "holds a control character",
-            Reason::EncodedSlash => "holds an encoded slash, which the connection does not allow",
+            Reason::Backslash => "contains a backslash",
+            Reason::Control => "contains a control character",
+            Reason::EncodedSlash => {
+                "contains an encoded slash, which the connection does not allow"
+            }
             Reason::EmptyAroundEncodedSlash => "has no name beside an encoded slash",
-            Reason::DoubleEncoding => "has another structure once it is decoded twice",
-            Reason::InvalidUtf8 => "is not UTF-8 once it is decoded",
+            Reason::DoubleEncoding => "has another structure when it is decoded twice",
+            Reason::InvalidUtf8 => "is not UTF-8 after decoding",
             // Literals are checked after decoding, so these three cannot occur.
             Reason::NoLeadingSlash | Reason::BadEscape | Reason::IllegalByte => "is not canonical",
         };

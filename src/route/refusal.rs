@@ -95,30 +95,33 @@ impl NotCanonicalReason {
     /// Returns the fault of a segment, and the correction.
     const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::NoLeadingSlash => ("has no slash in front", "begin the path with `/`"),
+            Self::NoLeadingSlash => ("does not begin with `/`", "begin the path with `/`"),
             Self::EmptySegment => ("is empty", "write one slash, not several"),
             Self::DotSegment => ("is a dot segment", "write the resolved path"),
             Self::EmptyBeforeSemicolon => (
                 "is empty before its `;`",
-                "name the segment or leave it out",
+                "add a name before the `;`, or remove the segment",
             ),
-            Self::Backslash => ("holds a backslash", "separate segments with `/`"),
-            Self::Control => ("holds a control character", "leave it out"),
+            Self::Backslash => ("contains a backslash", "separate segments with `/`"),
+            Self::Control => ("contains a control character", "remove it"),
             Self::EncodedSlash => (
-                "holds an encoded slash (`%2F`), which this connection does not allow",
+                "contains an encoded slash (`%2F`), which this connection does not allow",
                 "write `/` if two segments are meant",
             ),
             Self::EmptyAroundEncodedSlash => (
                 "has no name beside an encoded slash (`%2F`)",
-                "write a name on one side of it",
+                "write a name before or after it",
             ),
             Self::DoubleEncoding => ("is percent-encoded twice", "encode it once"),
             Self::BadEscape => (
                 "has a `%` without two hex digits",
                 "write `%25` for a percent sign",
             ),
-            Self::InvalidUtf8 => ("is not UTF-8 once decoded", "encode text as UTF-8"),
-            Self::IllegalByte => ("holds a raw byte that must be percent-encoded", "encode it"),
+            Self::InvalidUtf8 => ("is not UTF-8 after decoding", "encode text as UTF-8"),
+            Self::IllegalByte => (
+                "contains a raw byte that must be percent-encoded",
+                "encode it",
+            ),
         }
     }
 }

@@ -205,7 +205,7 @@ impl<'de> Visitor<'de> for UniqueFieldsVisitor {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
             if !seen.insert(key) {
-                return Err(serde::de::Error::custom("a key stands twice"));
+                return Err(serde::de::Error::custom("a key occurs twice"));
             }
         }
         Ok(fields)

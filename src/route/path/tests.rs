@@ -309,7 +309,7 @@ fn the_first_segment_splits_off() {
 }
 
 #[test]
-fn refusals_say_where_and_what_instead() {
+fn refusals_name_the_segment_and_the_correction() {
     let shown = |path: &[u8]| CanonicalPath::parse(path).expect_err("refused").to_string();
     assert_eq!(
         shown(b"/crm/.."),
@@ -321,11 +321,11 @@ fn refusals_say_where_and_what_instead() {
     );
     assert_eq!(
         shown(b"/a\x1b[0m"),
-        "segment 1 `a\\x1b[0m` holds a control character; leave it out"
+        "segment 1 `a\\x1b[0m` contains a control character; remove it"
     );
     assert_eq!(
         shown(b"/a|b"),
-        "segment 1 holds a raw byte that must be percent-encoded; write it as `%7C`"
+        "segment 1 contains a raw byte that must be percent-encoded; write it as `%7C`"
     );
     // An escape of the first byte alone would be refused too.
     assert_eq!(

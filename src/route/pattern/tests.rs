@@ -67,7 +67,7 @@ fn mistakes_are_named_with_their_place() {
 }
 
 #[test]
-fn hosts_and_other_methods_are_ours_to_refuse() {
+fn hosts_and_other_methods_are_rejected_beyond_go() {
     // F-9
     for (text, kind, at) in [
         ("example.com/a", Kind::Host, 0),
@@ -87,8 +87,8 @@ fn hosts_and_other_methods_are_ours_to_refuse() {
         assert_eq!(kind_and_place(text), (kind, at), "{text}");
     }
     let remedy = |text: &str| Pattern::parse(text).expect_err(text).remedy();
-    assert_eq!(remedy("GET/a"), "put a space behind the method: `GET /...`");
-    assert_eq!(remedy("get/a"), "put a space behind the method: `GET /...`");
+    assert_eq!(remedy("GET/a"), "put a space after the method: `GET /...`");
+    assert_eq!(remedy("get/a"), "put a space after the method: `GET /...`");
     assert_eq!(remedy("get /a"), "write `GET`; methods are case-sensitive");
 }
 
@@ -148,6 +148,6 @@ fn literals_that_no_canonical_path_holds_are_found() {
     assert!(
         never
             .to_string()
-            .contains("segment 1 holds an encoded slash")
+            .contains("segment 1 contains an encoded slash")
     );
 }

@@ -107,7 +107,7 @@ fn encoded_slashes_match_only_once_allowed() {
 }
 
 #[test]
-fn methods_are_told_for_the_path_as_it_is() {
+fn allowed_methods_are_those_of_the_exact_path() {
     // F-64
     let (table, _) = table(&["GET /r", "DELETE /r", "POST /r/", "HEAD /h", "/any"]);
     assert_eq!(
@@ -177,7 +177,7 @@ fn overlapping_patterns_both_stay_and_the_first_listed_labels() {
 }
 
 #[test]
-fn equivalent_patterns_share_a_place_and_are_told_once() {
+fn equivalent_patterns_share_a_place_and_are_reported_once() {
     let (table, overlaps) = table(&["/a/{x}", "/b", "/a/{y}", "/a/{z}"]);
     let pairs: Vec<_> = overlaps
         .iter()

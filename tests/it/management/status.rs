@@ -34,10 +34,7 @@ fn a_failure_is_shown_until_a_success() {
     let failed = connection_of(&sidecar, "crm");
     let status = &failed["connectionStatus"];
     assert_eq!(status["code"], UNAVAILABLE, "{status}");
-    assert_eq!(
-        status["message"],
-        "the token endpoint answered with status 503"
-    );
+    assert_eq!(status["message"], "the token endpoint returned status 503");
     assert_eq!(
         status["details"][0],
         json!({

@@ -137,7 +137,7 @@ fn every_reason_has_a_message() {
         (
             Reason::Invalid(InvalidTokenResponse::TooLarge),
             "token_response_invalid",
-            Some("it is over 64 KiB"),
+            Some("it is larger than 64 KiB"),
             None,
         ),
         (Reason::Internal, "internal_error", None, None),
