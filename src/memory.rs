@@ -281,7 +281,10 @@ mod tests {
             assert_eq!(memory.sample(0), None, "{none:?}");
         }
         write_usage(group.path(), 86, 0);
-        assert!(!memory.sample(0).unwrap().is_short, "it starts anew");
+        assert!(
+            !memory.sample(0).unwrap().is_short,
+            "the missing limit has reset the flag"
+        );
         fs::write(group.path().join("memory.current"), "lots").unwrap();
         assert_eq!(memory.sample(0), None);
         fs::remove_file(group.path().join("memory.stat")).unwrap();

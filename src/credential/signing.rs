@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_serves_again_and_another_key_signs_otherwise() {
+    fn a_key_can_be_reused_and_another_key_signs_differently() {
         let key = |text: &[u8]| {
             SigningKey::new(&Secret::new(text.to_vec(), SecretSource::Inline).unwrap())
         };

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_no_longer_than_a_name_may_be() {
+    fn a_host_is_at_most_as_long_as_a_dns_name() {
         // F-20: the listing for agents repeats the host for each connection.
         let of_length = |length: usize| format!("{}.localhost", "a".repeat(length - 10));
         let judged = check_host(of_length(253).as_bytes(), &[]);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_ours_allowed_foreign_or_unclear() {
+    fn a_host_is_local_allowed_foreign_or_unclear() {
         // F-20, F-21
         let allowed = ["box.internal".to_owned()];
         for (value, judged) in [

@@ -21,7 +21,7 @@ pub enum ReservedHeader {
     Framing,
     /// The header applies to one hop only (RFC 9110 §7.6.1): `Connection`, `TE`, ….
     HopByHop,
-    /// The header carries a credential, which belongs in `auth`.
+    /// The header carries a credential. `static_headers` may set it.
     Credential,
     /// egressd sets the header: `X-Webhook-Signature`, `X-Request-Id`, `X-Egressd-*`.
     Ours,

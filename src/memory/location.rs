@@ -98,7 +98,7 @@ mod tests {
                       41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 
     #[test]
-    fn the_group_is_found_in_every_way_of_mounting_it() {
+    fn the_group_is_found_with_every_kind_of_mount() {
         let two = |directory: &str, levels| Some((Version::Two, directory.to_owned(), levels));
         let one = |directory: &str, levels| Some((Version::One, directory.to_owned(), levels));
         // A container with its own cgroup namespace; a service; a login session.
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_found_where_there_is_nothing() {
+    fn invalid_or_missing_groups_are_not_found() {
         for (groups, mounts) in [
             ("", ""),
             ("0::/\n", ""),

@@ -254,7 +254,7 @@ mod tests {
     use super::{is_secret_name, secret_query_values};
 
     #[test]
-    fn the_name_of_a_parameter_says_whether_it_is_secret() {
+    fn the_name_of_a_parameter_decides_whether_it_is_secret() {
         // F-207
         for name in [
             "password",

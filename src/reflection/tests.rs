@@ -236,7 +236,7 @@ fn what_is_held_back_depends_on_no_byte_of_the_secret() {
 }
 
 #[test]
-fn a_secret_at_the_end_of_a_text_is_found_whatever_follows_its_ampersand() {
+fn a_secret_at_the_end_of_a_text_is_found_with_any_text_after_its_ampersand() {
     // F-204, F-211: the decoder waits for the rest of what may be a character reference.
     for secret in [
         "Correct-Horse-7&Battery",
@@ -271,7 +271,7 @@ fn a_secret_at_the_end_of_a_text_is_found_whatever_follows_its_ampersand() {
 }
 
 #[test]
-fn what_was_let_go_still_begins_a_secret() {
+fn released_bytes_can_still_begin_a_secret() {
     let mut scan = scan(&[SECRET.to_vec()]);
     scan.feed(Bytes::from_static(&SECRET[..9]), false)
         .ok()

@@ -45,7 +45,7 @@ fn wait_for(sidecar: &Sidecar, gauge: &str) {
 }
 
 #[test]
-fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
+fn new_requests_are_refused_first_and_accepted_again_when_there_is_memory() {
     // F-164
     let group = tempfile::tempdir().unwrap();
     uses(group.path(), 32, 0);
@@ -104,16 +104,16 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
         .request("POST", "/erp/x", &[], b"hello")
         .expect_status(200);
     drop((newcomer, busy, sidecar));
-    told(
+    assert_events(
         said,
         [("memory_short", 60 * MIB), ("memory_recovered", 40 * MIB)],
     );
 }
 
 /// Asserts that the log has exactly these events.
-fn told(mut said: PipeReader, expected: [(&str, u64); 2]) {
+fn assert_events(mut log: PipeReader, expected: [(&str, u64); 2]) {
     let mut lines = String::new();
-    said.read_to_string(&mut lines).unwrap();
+    log.read_to_string(&mut lines).unwrap();
     let events = lines.lines().map(|line| {
         let event: Value = serde_json::from_str(line).unwrap();
         (event["event"].clone(), event["used_bytes"].clone())
@@ -132,7 +132,7 @@ fn is_shed(agent: &mut Agent, target: &str) {
 }
 
 #[test]
-fn an_agent_that_takes_its_time_over_a_head_does_so_while_there_is_memory() {
+fn a_slow_head_is_allowed_while_there_is_memory() {
     // F-164
     let group = tempfile::tempdir().unwrap();
     uses(group.path(), 32, 0);

@@ -88,7 +88,7 @@ fn unavailable(reply: &Reply, causes: &[&str]) -> Problem {
         (1..=900).contains(&retry_after(reply)),
         "15 minutes at most: {reply:?}"
     );
-    tells_nothing(reply);
+    reveals_nothing(reply);
     problem
 }
 
@@ -100,7 +100,7 @@ fn retry_after(reply: &Reply) -> u64 {
 }
 
 /// Asserts that a reply contains nothing of the client's secret, the token or the token endpoint.
-fn tells_nothing(reply: &Reply) {
+fn reveals_nothing(reply: &Reply) {
     let pair = STANDARD.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}"));
     let planted = [CLIENT_SECRET, pair.as_str(), DESCRIPTION, "planted"];
     let fields: String = reply.fields.0.iter().map(|(_, v)| text(v) + "\n").collect();

@@ -386,9 +386,9 @@ fn unless_the_guard_is_off() {
 }
 
 #[test]
-fn what_is_searched_is_asked_for_uncompressed() {
+fn searched_responses_are_requested_uncompressed() {
     // F-108
-    let asked = |change: &dyn Fn(Connection) -> Connection, fields: &[(&str, &str)]| {
+    let accepted_codings = |change: &dyn Fn(Connection) -> Connection, fields: &[(&str, &str)]| {
         let up = Upstream::body("hi");
         let sidecar = Sidecar::with(change(crm(&up))).start();
         Agent::connect(&sidecar)
@@ -398,18 +398,18 @@ fn what_is_searched_is_asked_for_uncompressed() {
     };
     let agents = [("Accept-Encoding", "br, zstd"), ("Accept_Encoding", "gzip")];
     let same = |connection: Connection| connection;
-    assert_eq!(asked(&same, &agents), ["identity"]);
-    assert_eq!(asked(&same, &[]), ["identity"]);
+    assert_eq!(accepted_codings(&same, &agents), ["identity"]);
+    assert_eq!(accepted_codings(&same, &[]), ["identity"]);
     let configured = |connection: Connection| connection.header("Accept-Encoding", "gzip");
-    assert_eq!(asked(&configured, &agents), ["identity"]);
+    assert_eq!(accepted_codings(&configured, &agents), ["identity"]);
 
     let off = |connection: Connection| connection.http("reflection_guard", json!(false));
     let short = |connection: Connection| connection.bearer("fifteen-bytes-1");
     let none = |connection: Connection| connection.auth("no_auth", json!({}));
     for unsearched in [&off as &dyn Fn(Connection) -> Connection, &short, &none] {
-        assert_eq!(asked(unsearched, &agents[..1]), ["br, zstd"]);
-        assert!(asked(unsearched, &[]).is_empty());
+        assert_eq!(accepted_codings(unsearched, &agents[..1]), ["br, zstd"]);
+        assert!(accepted_codings(unsearched, &[]).is_empty());
     }
     let configured = |connection: Connection| off(connection).header("Accept-Encoding", "gzip");
-    assert_eq!(asked(&configured, &agents), ["gzip"]);
+    assert_eq!(accepted_codings(&configured, &agents), ["gzip"]);
 }

@@ -47,7 +47,7 @@ fn a_reload_changes_what_changed_and_keeps_the_rest() {
 }
 
 #[test]
-fn sighup_reloads_and_tells_how_it_went() {
+fn sighup_reloads_and_logs_the_outcome() {
     let up = Upstream::echo();
     let crm = connection("crm").allow("GET /a").upstream(&up);
     let program = Program::new(std::slice::from_ref(&crm), &json!({}));

@@ -165,7 +165,7 @@ proptest! {
         let canonical = CanonicalPath::parse(path.as_bytes()).expect("canonical").allowing_encoded_slash();
         let (table, _) = RouteTable::compile(patterns);
         let (answer, expected) = (table.find(method, &canonical), model(table.patterns(), method, &path));
-        prop_assert!(same_but_for_the_hint(answer, expected), "{answer:?}, the model says {expected:?}");
+        prop_assert!(same_but_for_the_hint(answer, expected), "{answer:?}, but the model has {expected:?}");
     }
 
     #[test]

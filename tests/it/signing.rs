@@ -60,7 +60,7 @@ fn chunked(method: &str, chunks: &str) -> String {
 }
 
 #[test]
-fn a_body_is_signed_in_whatever_framing_it_comes() {
+fn a_body_is_signed_with_any_framing() {
     // F-102, F-107
     let up = Upstream::echo();
     let sidecar = Sidecar::with(signing(&up)).start();
@@ -135,7 +135,7 @@ fn a_request_without_a_byte_of_a_body_is_not_signed() {
 }
 
 #[test]
-fn an_agent_has_no_word_in_it() {
+fn an_agent_cannot_influence_the_signature() {
     // F-101
     let up = Upstream::echo();
     let plain = connection("erp").allow("/").upstream(&up);
@@ -212,7 +212,7 @@ fn requests_one_behind_the_other() {
 }
 
 #[test]
-fn an_upstream_that_speaks_http2_gets_the_same() {
+fn an_http2_upstream_gets_the_same_signature() {
     // F-102, F-107
     let up = H2Echo::start();
     let crm = connection("crm")

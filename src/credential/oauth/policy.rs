@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_may_ask_for_more_time_but_not_for_less() {
+    fn retry_after_extends_the_backoff_but_never_shortens_it() {
         // F-138
         assert_eq!(backoff(1, false, Some(seconds(20)), 0), seconds(20));
         assert_eq!(backoff(5, false, Some(seconds(2)), 0), seconds(16));

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_type_of_the_providers_own_is_sent_in_the_place_of_the_standard_one() {
+    fn a_custom_grant_type_replaces_the_standard_one() {
         // F-249
         let mut terms = terms();
         terms.grant_type = GrantType::parse("account_credentials").unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_style_puts_both_into_the_body() {
+    fn body_style_puts_both_into_the_body() {
         let mut terms = terms();
         terms.client_secret = utf8_secret("s&t=%");
         terms.scopes = Some(String::new());

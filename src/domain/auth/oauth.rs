@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_token_depends_on_changes_the_fingerprint() {
+    fn everything_that_a_token_depends_on_changes_the_fingerprint() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let all = [
             fingerprint(|_| ()),

@@ -3,7 +3,7 @@
 use super::{BaseUrl, InvalidUrl, TokenUrl};
 
 #[test]
-fn reads_what_it_prints() {
+fn a_parsed_url_prints_unchanged() {
     for (text, authority, path) in [
         ("https://api.example.com", "api.example.com", ""),
         (
@@ -40,7 +40,7 @@ fn reads_what_it_prints() {
 }
 
 #[test]
-fn refuses_what_others_repair() {
+fn texts_that_other_parsers_repair_are_rejected() {
     use InvalidUrl::{
         Fragment, Host, NoHost, NotHttps, NumericHost, Path, Port, UpperCase, Userinfo,
     };

@@ -92,7 +92,7 @@ fn buffers_do_not_grow() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_searched_for_as_they_are_and_as_latin_1() {
+fn bytes_that_are_not_utf_8_are_searched_for_unchanged_and_as_latin_1() {
     let secret = [b"0123456789abcde".as_slice(), &[0xe9]].concat();
     let encodings = encodings_of(&secret);
     let has = |bytes: &[u8]| {
@@ -125,7 +125,7 @@ fn hexadecimal_digits_and_uuids_have_two_cases_and_may_have_dashes() {
 }
 
 #[test]
-fn only_what_is_not_ascii_has_wide_forms() {
+fn only_what_is_not_ascii_has_wide_encodings() {
     // F-204
     assert!(wide_encodings_of(b"sixteen-bytes-12").is_empty());
     let secret = "0123456789abcdeé";

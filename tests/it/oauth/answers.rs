@@ -39,7 +39,7 @@ fn calls_for(answer: TokenAnswer, requests: usize, row: &str) -> usize {
 }
 
 #[test]
-fn bodies_that_are_no_token() {
+fn bodies_without_a_token() {
     // F-140
     for body in [
         "",
@@ -110,7 +110,7 @@ fn an_error_in_a_200_is_that_error() {
 }
 
 #[test]
-fn a_byte_order_mark_and_words_that_are_no_coding_do_no_harm() {
+fn a_byte_order_mark_and_unknown_codings_are_accepted() {
     // F-247
     let document = json!({"access_token": token(1), "expires_in": 3600}).to_string();
     let marked = format!("\u{feff}{document}");
@@ -222,7 +222,7 @@ fn broken_responses() {
 
 #[test]
 fn lives_that_are_cached() {
-    // F-141: none is said, 300 s are assumed
+    // F-141: without `expires_in`, 300 s are assumed
     let silent = json!({"access_token": token(1), "token_type": "Bearer"});
     assert_eq!(calls_for(TokenAnswer::json(&silent), 3, "no expires_in"), 1);
     // F-142, F-143
@@ -399,7 +399,7 @@ fn keys_that_come_twice() {
 }
 
 #[test]
-fn what_else_providers_say_does_no_harm() {
+fn other_fields_of_providers_are_ignored() {
     let document: Value = json!({
         "token_type": "Bearer", "expires_in": "3599", "ext_expires_in": "3599", "expires_on": "1700000000", "not_before": 1,
         "resource": "https://api", "access_token": token(1), "refresh_token": "r", "id_token": {"a": [1, 2, {}]}, "scope": "a b", "Access_Token": "x",

@@ -73,7 +73,7 @@ fn failures_that_may_pass() {
 }
 
 #[test]
-fn an_endpoint_is_left_alone_as_long_as_it_asks_up_to_a_quarter_of_an_hour() {
+fn retry_after_is_respected_up_to_15_minutes() {
     // F-248
     let busy = |fields: &str| {
         let head = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n";
@@ -114,7 +114,7 @@ fn an_endpoint_is_left_alone_as_long_as_it_asks_up_to_a_quarter_of_an_hour() {
 }
 
 #[test]
-fn an_endpoint_that_nobody_trusts() {
+fn an_untrusted_endpoint() {
     // F-138
     let up = Upstream::body("hi");
     let untrusted = Upstream::untrusted();
@@ -153,7 +153,7 @@ fn an_endpoint_that_never_answers() {
 }
 
 #[test]
-fn an_endpoint_that_always_fails_is_asked_ever_more_seldom() {
+fn an_endpoint_that_always_fails_is_requested_less_and_less() {
     // F-138
     let up = Upstream::body("hi");
     let endpoint =
@@ -244,7 +244,7 @@ fn other_errors_of_the_grant() {
 }
 
 #[test]
-fn one_connection_in_trouble_leaves_the_others_alone() {
+fn a_failing_connection_does_not_affect_others() {
     // F-138
     let up = Upstream::body("hi");
     let broken = TokenEndpoint::script([TokenAnswer::error("401 Unauthorized", "invalid_client")]);

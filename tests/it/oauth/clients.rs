@@ -32,7 +32,7 @@ fn in_body(call: &TokenCall) {
 }
 
 #[test]
-fn basic_unless_told_otherwise() {
+fn basic_is_the_default() {
     for grant in [None, Some("basic"), Some("body")] {
         let up = Upstream::body("hi");
         let endpoint = TokenEndpoint::with_new_tokens(3600);
@@ -52,7 +52,7 @@ fn basic_unless_told_otherwise() {
 }
 
 #[test]
-fn a_provider_that_refuses_basic_is_asked_in_the_body_from_then_on() {
+fn a_provider_that_refuses_basic_gets_the_body_from_then_on() {
     // F-154
     for status in ["401 Unauthorized", "400 Bad Request"] {
         let up = Upstream::body("hi");
@@ -73,7 +73,7 @@ fn a_provider_that_refuses_basic_is_asked_in_the_body_from_then_on() {
 }
 
 #[test]
-fn a_provider_that_refuses_both_is_asked_once_each() {
+fn a_provider_that_refuses_both_gets_one_request_each() {
     // F-139
     let up = Upstream::body("hi");
     let endpoint =
@@ -91,7 +91,7 @@ fn a_provider_that_refuses_both_is_asked_once_each() {
 }
 
 #[test]
-fn an_error_that_is_not_about_the_client_is_no_reason_to_fall_back() {
+fn an_error_that_is_not_about_the_client_causes_no_fallback() {
     // F-139
     for (status, error) in [
         ("400 Bad Request", "invalid_scope"),

@@ -143,7 +143,7 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
 }
 
 #[test]
-fn a_token_that_nobody_uses_is_left_alone() {
+fn an_unused_token_is_not_refreshed() {
     // F-149
     let up = Upstream::body("hi");
     let (idle, busy) = (

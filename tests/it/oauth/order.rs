@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::{ask, before, crm, tells_nothing, tokens, unavailable};
+use super::{ask, before, crm, reveals_nothing, tokens, unavailable};
 use crate::support::certs::Alpn;
 use crate::support::h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, STATUS_200, frame};
 use crate::support::token_endpoint::token;
@@ -75,7 +75,7 @@ fn a_token_endpoint_behind_the_guard() {
     assert_eq!((problem.blame.as_str(), problem.retryable), ("proxy", true));
     assert_eq!(problem.connection.as_deref(), Some("crm"));
     assert!(problem.document["cause"].is_string(), "{reply:?}");
-    tells_nothing(&reply);
+    reveals_nothing(&reply);
     assert_eq!((endpoint.sockets(), endpoint.calls()), (0, 0));
 }
 
@@ -90,7 +90,7 @@ fn the_wait_for_a_token_is_part_of_the_deadline() {
     let reply = ask(&sidecar);
     let problem = reply.refused(504, "upstream_timeout");
     assert_eq!(problem.connection.as_deref(), Some("crm"));
-    tells_nothing(&reply);
+    reveals_nothing(&reply);
     assert_eq!((endpoint.calls(), up.sockets()), (1, 0));
     gate.open();
     // It does not matter whether that token request is used or another one is made.
@@ -140,7 +140,7 @@ fn what_the_agent_sends_never_reaches_the_token_endpoint() {
 }
 
 #[test]
-fn a_token_endpoint_that_speaks_http2_alone() {
+fn a_token_endpoint_with_http2_only() {
     let up = Upstream::body("hi");
     let document = json!({"access_token": token(1), "token_type": "Bearer", "expires_in": 3600});
     let document = document.to_string();
@@ -189,7 +189,7 @@ fn a_metadata_address_behind_a_name_is_a_problem_or_a_refusal() {
 }
 
 #[test]
-fn an_endpoint_in_trouble_tells_nothing_of_earlier_tokens() {
+fn a_failing_endpoint_reveals_nothing_of_earlier_tokens() {
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::script([
         TokenAnswer::bearer_expiring_in(&token(1), 0),

@@ -8,7 +8,7 @@ use crate::support::token_endpoint::token;
 use crate::support::{Agent, Sidecar, TokenEndpoint, Upstream};
 
 /// Sends two requests through each connection. Returns the tokens that the upstream received.
-fn asked_of(connections: Vec<Connection>, up: &Upstream) -> Vec<String> {
+fn tokens_of(connections: Vec<Connection>, up: &Upstream) -> Vec<String> {
     let mut connections = connections.into_iter();
     let first = connections.next().expect("one");
     let mut ids = vec!["crm".to_owned()];
@@ -29,7 +29,7 @@ fn asked_of(connections: Vec<Connection>, up: &Upstream) -> Vec<String> {
 }
 
 #[test]
-fn what_is_asked_for_tells_tokens_apart() {
+fn different_parameters_have_different_tokens() {
     // F-155
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::with_new_tokens(3600);
@@ -45,7 +45,7 @@ fn what_is_asked_for_tells_tokens_apart() {
         with("client_secret", json!("another-planted-secret")),
     ];
     let count = connections.len();
-    let seen = asked_of(connections, &up);
+    let seen = tokens_of(connections, &up);
     let (first, second) = seen.split_at(count);
     assert_eq!(first, second, "each keeps its own");
     let mut distinct = first.to_vec();
@@ -74,7 +74,7 @@ fn the_same_credential_is_one_token() {
         let crm = crm(&up, &endpoint).grant("scopes", "read");
         crm.grant("extra_params", params)
     };
-    let seen = asked_of(vec![one(), one(), one()], &up);
+    let seen = tokens_of(vec![one(), one(), one()], &up);
     assert_eq!(seen, vec![token(1); 6]);
     assert_eq!(endpoint.calls(), 1);
 }
@@ -87,6 +87,6 @@ fn one_client_at_two_token_endpoints() {
         TokenEndpoint::with_new_tokens(3600),
         TokenEndpoint::with_new_tokens(3600),
     );
-    asked_of(vec![crm(&up, &here), crm(&up, &there)], &up);
+    tokens_of(vec![crm(&up, &here), crm(&up, &there)], &up);
     assert_eq!((here.calls(), there.calls()), (1, 1));
 }

@@ -68,7 +68,7 @@ fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
         let request = up.only_request();
         assert_eq!(request.body.bytes, body.as_bytes());
         assert_eq!(tokens(&up), [token(2)]);
-        assert_eq!(up.sockets(), 1, "the socket that was dialled serves");
+        assert_eq!(up.sockets(), 1, "the dialled socket is used");
     }
 }
 

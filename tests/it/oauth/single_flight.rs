@@ -128,7 +128,7 @@ fn a_waiter_hangs_up() {
 }
 
 #[test]
-fn everybody_hangs_up() {
+fn all_agents_hang_up() {
     // F-147
     let up = Upstream::body("hi");
     let gate = Gate::new();

@@ -70,7 +70,7 @@ fn revoked_once() -> World {
 }
 
 #[test]
-fn a_cached_token_is_renewed_once_and_the_request_sent_again() {
+fn a_cached_token_is_replaced_once_and_the_request_sent_again() {
     // F-150
     for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
         let world = revoked_once();
@@ -165,7 +165,7 @@ fn a_body_that_is_gone_cannot_be_sent_again() {
 }
 
 #[test]
-fn a_second_401_is_the_upstreams_word() {
+fn a_second_401_is_passed_on() {
     // F-150
     let world = revoked_once();
     world.revoked.add(&token(2));
@@ -178,7 +178,7 @@ fn a_second_401_is_the_upstreams_word() {
 }
 
 #[test]
-fn a_token_that_was_minted_for_the_request_is_not_renewed() {
+fn a_token_that_was_fetched_for_the_request_is_not_replaced() {
     // F-151
     let up = Upstream::reply(UNAUTHORIZED);
     // The first token expires at once, so from then on only a request causes a token request.
@@ -231,7 +231,7 @@ fn an_api_that_always_answers_401_causes_no_storm() {
 }
 
 #[test]
-fn many_401s_at_once_are_one_renewal() {
+fn many_401s_at_once_cause_one_token_retry() {
     // F-150, F-151
     let revoked = Revoked::default();
     let gate = Gate::new();
@@ -264,7 +264,7 @@ fn many_401s_at_once_are_one_renewal() {
 }
 
 #[test]
-fn a_renewal_that_fails() {
+fn a_token_retry_that_fails() {
     // F-150, F-138
     let up = Upstream::answer(|request| {
         if request.target == "/first" {
@@ -294,7 +294,7 @@ fn a_renewal_that_fails() {
 }
 
 #[test]
-fn a_renewal_that_stalls_meets_the_deadline() {
+fn a_token_retry_that_stalls_meets_the_deadline() {
     // F-150
     let gate = Gate::new();
     let up = Upstream::answer(|request| {
@@ -328,7 +328,7 @@ fn forbidden(challenge: &str) -> String {
 }
 
 #[test]
-fn a_403_that_says_that_the_token_is_invalid_renews_like_a_401() {
+fn a_403_with_invalid_token_retries_like_a_401() {
     // F-251
     for challenge in [
         "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
@@ -357,7 +357,7 @@ fn a_403_that_says_that_the_token_is_invalid_renews_like_a_401() {
 }
 
 #[test]
-fn other_403s_are_the_upstreams_word() {
+fn other_403s_are_passed_on() {
     // F-251
     for challenge in [
         "",

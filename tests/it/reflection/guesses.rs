@@ -66,7 +66,7 @@ fn the_first_hit_closes_the_connection() {
         closed(&agent.get(&target));
     }
     closed(&Agent::connect(&sidecar).get("/crm/x"));
-    assert_eq!(up.requests().len(), sent, "nothing went up");
+    assert_eq!(up.requests().len(), sent, "nothing was sent upstream");
     agent.get("/other/x").expect_status(200);
 
     // An unchanged connection stays closed, whatever else a reload brings; a changed one opens.
@@ -159,7 +159,7 @@ fn a_hit_through_another_connection_closes_both() {
 }
 
 #[test]
-fn responses_under_way_tell_no_more() {
+fn responses_in_flight_reveal_nothing_more() {
     // F-215: an agent could send one request for each bit of a guess before the first answer
     // arrives.
     let gate = Gate::new();
@@ -220,7 +220,7 @@ fn chunks_of_guesses(right: Option<usize>) -> Vec<String> {
 }
 
 #[test]
-fn the_place_of_the_cut_tells_nothing_of_the_guesses() {
+fn the_place_of_the_cut_reveals_nothing_of_the_guesses() {
     // F-215
     for right in [None, Some(0), Some(1), Some(5)] {
         let [head_is_out, ends] = [(); 2].map(|()| Gate::new());
@@ -383,7 +383,7 @@ fn each_hit_is_an_event_and_counted() {
     }
     refused(&agent.get(&guessed(PASSWORD)), "a guess");
     closed(&agent.get(&guessed(PASSWORD)));
-    // A wrong guess is refused like a right one, but it is no hit.
+    // A wrong guess is refused like a right one, but it is not counted as a hit.
     let wrong = guessed("7654321").replace("/crm/", "/fixed/");
     agent.get(&wrong).refused(502, "credential_reflected");
     let scrape = Agent::connect_to(sidecar.management())

@@ -11,17 +11,17 @@ use crate::support::token_endpoint::token;
 use crate::support::{Agent, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 /// Connection `crm` with this credential, to an API that answers with this text.
-fn telling(text: &str, kind: &str, credential: Value) -> (Upstream, Connection) {
+fn returning(text: &str, kind: &str, credential: Value) -> (Upstream, Connection) {
     let up = Upstream::body(format!("it is {text}, I think"));
     let one = connection("crm").allow("/").upstream(&up);
     let one = one.auth(kind, credential);
     (up, one)
 }
 
-/// Claims that none of these texts reaches an agent.
+/// Asserts that none of these texts reaches an agent.
 fn all_refused(kind: &str, credential: &Value, texts: &[&str]) {
     for text in texts {
-        let (_up, one) = telling(text, kind, credential.clone());
+        let (_up, one) = returning(text, kind, credential.clone());
         let sidecar = Sidecar::with(one).start();
         refused(&Agent::connect(&sidecar).get("/crm/x"), text);
     }
@@ -29,7 +29,7 @@ fn all_refused(kind: &str, credential: &Value, texts: &[&str]) {
 
 fn all_pass(kind: &str, credential: &Value, texts: &[&str]) {
     for text in texts {
-        let (_up, one) = telling(text, kind, credential.clone());
+        let (_up, one) = returning(text, kind, credential.clone());
         passes(one, "/crm/x");
     }
 }
@@ -329,7 +329,7 @@ fn the_credential_of_another_connection() {
 }
 
 #[test]
-fn what_becomes_secret_while_a_response_lasts() {
+fn a_secret_that_is_added_during_a_response() {
     // F-214: the agent opens a stream, causes a token to be obtained, and has it written into the
     // stream.
     let endpoint = TokenEndpoint::with_new_tokens(3600);
@@ -370,7 +370,7 @@ fn what_becomes_secret_while_a_response_lasts() {
 }
 
 #[test]
-fn a_secret_that_a_reload_replaces_while_a_response_lasts() {
+fn a_secret_that_a_reload_replaces_during_a_response() {
     // F-214: the upstream still holds the old one, and may send it.
     let old = "the-old-key-0123456789";
     let gate = Gate::new();

@@ -53,7 +53,7 @@ fn over_two_frames_after_the_head_went_out() {
 }
 
 #[test]
-fn what_is_held_back_tells_nothing_of_the_secret() {
+fn held_bytes_reveal_nothing_of_the_secret() {
     // F-132: an agent that can have its own text sent back could otherwise guess the secret byte by
     // byte.
     let chunks = |guess: &str| {
@@ -83,7 +83,7 @@ fn what_is_held_back_tells_nothing_of_the_secret() {
 }
 
 #[test]
-fn words_come_through_while_the_upstream_says_nothing_more() {
+fn held_bytes_are_released_while_the_upstream_is_silent() {
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {
@@ -128,7 +128,7 @@ fn a_text_that_drips_on_is_not_held_back_for_long() {
 }
 
 #[test]
-fn an_exchange_that_was_broken_off_is_written_down_as_that() {
+fn a_cut_off_exchange_is_logged_as_cut_off() {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
     let access =

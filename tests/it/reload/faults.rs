@@ -43,7 +43,7 @@ fn a_torn_file_changes_nothing_until_it_is_whole() {
 }
 
 #[test]
-fn what_vanishes_or_becomes_something_else_is_kept_as_it_was() {
+fn a_file_that_vanishes_or_becomes_something_else_keeps_the_configuration() {
     // F-172
     let up = Upstream::body("ok");
     let crm = connection("crm").allow("GET /a").upstream(&up);
@@ -114,7 +114,7 @@ fn one_bad_connection_among_fifty_keeps_all_fifty() {
 }
 
 #[test]
-fn the_same_problems_are_told_once() {
+fn the_same_problems_are_logged_once() {
     // F-170
     let up = Upstream::body("ok");
     let crm = connection("crm").allow("GET /a").upstream(&up);

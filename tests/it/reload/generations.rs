@@ -104,7 +104,7 @@ fn five_hundred_reloads_under_load_lose_nothing_and_mix_nothing() {
 }
 
 #[test]
-fn an_update_of_the_kubelet_under_load_is_taken_up_and_loses_nothing() {
+fn a_kubelet_update_under_load_is_loaded_and_loses_no_request() {
     // F-171, F-174
     const UPDATES: usize = 4;
     let up = Upstream::body("ok");

@@ -96,7 +96,7 @@ fn a_request_that_waits_while_its_connection_goes_away_is_never_sent_as_another(
 }
 
 #[test]
-fn a_rotated_client_secret_is_asked_with_at_the_next_request() {
+fn a_rotated_client_secret_is_used_at_the_next_request() {
     // F-152, F-174
     let endpoint = TokenEndpoint::with_new_tokens(3600);
     let up = Upstream::body("ok");

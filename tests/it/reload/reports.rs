@@ -26,7 +26,7 @@ fn last_event(running: &RunningProgram) -> Value {
 }
 
 #[test]
-fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
+fn a_successful_reload_logs_its_number_its_hash_and_the_names_of_its_changes() {
     // F-179
     let up = Upstream::body("ok");
     let crm = connection("crm").allow("GET /a").upstream(&up);
@@ -138,7 +138,7 @@ fn settings_that_need_a_restart_are_named_once() {
 }
 
 #[test]
-fn a_rotated_management_password_is_asked_for_at_once_and_a_removed_one_still_is() {
+fn a_rotated_management_password_applies_at_once_and_a_removed_one_stays_required() {
     // F-174, F-178
     let up = Upstream::body("ok");
     let crm = connection("crm").allow("GET /a").upstream(&up);

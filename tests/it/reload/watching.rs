@@ -32,7 +32,7 @@ fn token_sent(up: &Upstream) -> String {
 }
 
 #[test]
-fn a_secret_that_changes_alone_is_read_anew_whatever_way_it_is_written() {
+fn a_changed_secret_is_reloaded_however_it_is_written() {
     // F-174
     let up = Upstream::body("ok");
     let program = with_secret(&up);
@@ -70,7 +70,7 @@ fn a_secret_that_changes_alone_is_read_anew_whatever_way_it_is_written() {
 }
 
 #[test]
-fn a_change_that_the_kernel_does_not_tell_of_is_found_by_comparing() {
+fn a_change_without_a_kernel_event_is_found_by_comparing() {
     // F-171
     let up = Upstream::body("ok");
     let program = with_secret(&up);
@@ -148,7 +148,7 @@ fn kept(running: &RunningProgram) -> (usize, u64) {
 }
 
 #[test]
-fn hundreds_of_changes_a_second_are_taken_up_together_and_the_last_one_wins() {
+fn hundreds_of_changes_per_second_are_loaded_together_and_the_last_one_wins() {
     // F-175
     const CHANGES: usize = 600;
     let up = Upstream::body("ok");

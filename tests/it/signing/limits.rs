@@ -171,7 +171,7 @@ fn what_one_connection_holds_leaves_the_others_their_share() {
 }
 
 #[test]
-fn bodies_that_are_announced_and_never_sent_close_the_budget_for_nobody() {
+fn announced_bodies_that_are_never_sent_do_not_use_up_the_budget() {
     // F-263: together they announce 1.8 GiB, and each is being read.
     let up = Upstream::body("ok");
     let sidecar = three(&up);
@@ -255,7 +255,7 @@ fn a_body_is_not_read_for_what_is_refused_before() {
         reply.refused(status, code);
         assert!(
             reply.informational.is_empty(),
-            "no byte was asked for: {target}"
+            "no 100 Continue was sent: {target}"
         );
     }
     assert_eq!(up.sockets(), 0);

@@ -179,7 +179,7 @@ fn tokens() {
 }
 
 #[test]
-fn what_is_no_object_with_each_key_once() {
+fn bodies_that_are_not_objects_with_distinct_keys_are_rejected() {
     // F-146
     for body in [
         r#"{"access_token": "t", "access_token": "t"}"#,

@@ -59,7 +59,7 @@ async fn an_error_that_an_operator_must_fix_backs_off_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_may_ask_to_be_left_alone() {
+async fn retry_after_extends_the_backoff() {
     // F-138
     let busy = ScriptedReply::Failure(TokenRequestError {
         retry_after: Some(seconds(40)),

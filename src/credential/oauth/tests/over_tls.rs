@@ -69,7 +69,7 @@ async fn no_socket_outlives_its_exchange() {
 }
 
 #[tokio::test]
-async fn a_server_with_http2_only_is_spoken_to_in_http2() {
+async fn a_server_with_only_http2_gets_an_http2_request() {
     let server = TokenServer::http2(GOOD).await;
     let grant = server.grant(Handle::current());
     assert_eq!(taken(&grant).await, Ok(("good-token".into(), true)));
@@ -132,12 +132,12 @@ async fn statuses() {
     assert_eq!(
         reason,
         Reason::Status(500),
-        "a server in trouble replies nothing of clients"
+        "an error code in a 5xx response does not refuse the client"
     );
 }
 
 #[tokio::test]
-async fn an_endpoint_may_ask_to_be_left_alone() {
+async fn retry_after_extends_the_backoff() {
     // F-138
     let server = TokenServer::start([head("429 Slow", "Retry-After: 50\r\n", "")]).await;
     let held = server

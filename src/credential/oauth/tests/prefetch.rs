@@ -31,7 +31,7 @@ async fn begins_after_a_moment_and_takes_four_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leaves_out_what_was_asked_for_and_remembers_failures() {
+async fn skips_requested_grants_and_records_failures() {
     let (busy, asked) = grant([status(503), Grants("t", 300)]);
     let (broken, script) = grant([status(500)]);
     assert!(taken(&busy).await.is_err());

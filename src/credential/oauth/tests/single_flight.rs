@@ -142,7 +142,7 @@ async fn a_token_that_expired_on_its_way_is_not_used() {
     let (grant, script) = grant([ScriptedReply::Late("t")]);
     let expired = Reason::Invalid(InvalidTokenResponse::Expired);
     assert_eq!(taken(&grant).await, Err(expired));
-    assert_eq!(taken(&grant).await, Err(expired), "it is remembered");
+    assert_eq!(taken(&grant).await, Err(expired), "the failure is stored");
     assert_eq!((cached(&grant), script.calls()), (None, 1));
 }
 

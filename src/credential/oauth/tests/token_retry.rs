@@ -19,11 +19,7 @@ async fn the_refused_token_is_replaced_once_for_all() {
         })
         .collect();
     script.called(2).await;
-    assert_eq!(
-        cached(&grant),
-        None,
-        "nobody uses the refused one meanwhile"
-    );
+    assert_eq!(cached(&grant), None, "no request uses the refused token");
     script.answer(1);
     for renewed in renewing {
         assert_eq!(renewed.await.unwrap().unwrap(), "new");
@@ -45,7 +41,7 @@ async fn at_most_one_token_retry_in_thirty_seconds() {
     assert!(grant.retry_token(&second).await.is_none());
     assert!(
         Arc::ptr_eq(&grant.cached_token().unwrap(), &second),
-        "it stays"
+        "the token stays cached"
     );
     assert_eq!(script.calls(), 2);
     advance(seconds(1)).await;
@@ -73,7 +69,7 @@ async fn no_token_retry_while_backing_off() {
     script.called(2).await;
     sleep(seconds(0)).await;
     assert!(grant.retry_token(&token).await.is_none());
-    assert_eq!(cached(&grant).unwrap(), "t", "it stays");
+    assert_eq!(cached(&grant).unwrap(), "t", "the token stays cached");
     assert_eq!(script.calls(), 2);
 }
 

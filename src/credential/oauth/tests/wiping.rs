@@ -37,7 +37,7 @@ async fn a_refreshed_token_is_gone_by_its_expiry() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_nobody_uses_is_gone_by_its_expiry() {
+async fn an_unused_token_is_dropped_by_its_expiry() {
     // F-254
     let (grant, script) = grant([Grants("t", 3600)]);
     grant.prefetch_token().await;
