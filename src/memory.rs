@@ -57,7 +57,7 @@ pub struct Usage {
     pub used: u64,
     /// The limit of the group.
     pub limit: u64,
-    /// Whether memory is short: from 90 % on, until the usage is below 85 %.
+    /// `true` if memory is short: from 90 % on, until the usage is below 85 %.
     pub is_short: bool,
 }
 

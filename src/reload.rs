@@ -49,7 +49,7 @@ pub type BeforePublication = Box<dyn Fn(&Snapshot) + Send + Sync>;
 /// Replaces the login of the management API. Returns whether the new one differs.
 pub type ReplaceLogin = Box<dyn Fn(&BasicAuth) -> bool + Send + Sync>;
 
-/// What a reload reads and changes: the state of the running process.
+/// The state of the running process that a reload reads and changes.
 pub struct ReloadTargets {
     /// The connections that requests see.
     pub published: Arc<PublishedSnapshot>,
@@ -59,7 +59,7 @@ pub struct ReloadTargets {
     pub sources: SourceFiles,
     /// The settings at the start.
     pub startup: StartupSettings,
-    /// Whether hardening limits reads to the directories that the files were in at the start.
+    /// `true` if hardening limits reads to the directories that the files were in at the start.
     pub confined: bool,
     /// The callback for each generation before it is published.
     pub before_publication: BeforePublication,
@@ -78,7 +78,7 @@ struct LastAttempt {
     findings: Vec<Problem>,
     /// The settings that were last reported to need a restart.
     settings: StartupSettings,
-    /// Whether the last attempt was postponed because no descriptors or memory were left.
+    /// `true` if the last attempt was postponed because no descriptors or memory were left.
     is_postponed: bool,
 }
 
@@ -197,6 +197,7 @@ impl Reload {
         let connections = live.count();
         let changes = before.changes(&next);
         let login = loaded.settings.management.basic_auth;
+        // Before requests see the generation: its secrets must be searched for before one is sent.
         (self.targets.before_publication)(&next);
         self.targets.published.publish(next);
         self.targets.metrics.record_reload(true);
@@ -260,6 +261,8 @@ impl LastAttempt {
                         .map_err(LoadError::Refused);
                 }
                 Some(pause) => std::thread::sleep(*pause),
+                // Marked as changed, so that the next poll tries again even if no file changes
+                // until then.
                 None => {
                     self.sources.mark_changed();
                     return Err(LoadError::Refused(vec![unsteady_problem()]));

@@ -4,8 +4,8 @@
 //! [`RouteTable`] matches one against the other. The module does not depend on connections,
 //! configuration or the types of an HTTP server.
 //!
-//! Which texts are patterns, which paths match, and which pattern wins, is the same as in Go, and
-//! is tested against the recorded results of Go itself (`tests/vectors/servemux`). The deliberate
+//! The accepted patterns, the matching paths and the winning pattern are the same as in Go, and are
+//! tested against the recorded results of Go itself (`tests/vectors/servemux`). The deliberate
 //! differences:
 //!
 //! - a host in a pattern, or a method beyond the seven, is invalid;

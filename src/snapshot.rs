@@ -110,6 +110,8 @@ impl Snapshot {
             .ordered
             .iter()
             .filter(|entry| !found.contains(entry.connection.id.as_str()))
+            // Vanished connections are kept, so that the management API can show them as
+            // soft-deleted.
             .map(|entry| match entry.vanished {
                 Some(_) => Arc::clone(entry),
                 None => Arc::new(entry.to_vanished(now)),
@@ -128,6 +130,8 @@ impl Snapshot {
             .iter()
             .map(|entry| (entry.connection.id.as_str().into(), Arc::clone(entry)))
             .collect();
+        // Without vanished connections, so that a process that starts with these definitions has
+        // the same hash.
         let there = ordered.iter().filter(|entry| entry.is_defined());
         let hash = fingerprint::fingerprint(there.map(|entry| &**entry));
         Self {
@@ -194,6 +198,7 @@ impl Hasher for IdHasher {
 
 fn next_key() -> u64 {
     static KEYS: AtomicU64 = AtomicU64::new(0);
+    // A key only has to be unique, so no ordering with other memory is needed.
     KEYS.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -213,6 +218,8 @@ impl PublishedSnapshot {
 
     /// Returns the current snapshot.
     pub fn current(&self) -> Guard<Arc<Snapshot>> {
+        // A guard is cheaper than a clone of the `Arc`, whose reference count all workers would
+        // write.
         self.0.load()
     }
 }

@@ -99,7 +99,7 @@ pub enum ErrorCode {
     OtherUnauthorized,
 }
 
-/// Why a response with a success status contains no usable token.
+/// The reason why a response with a success status contains no usable token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidTokenResponse {
     /// The response is not valid HTTP, or was cut off.

@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use thiserror::Error;
 
-/// Why an address must not be dialled. The message names the kind and never the address, because an
-/// agent may read it.
+/// The reason why an address must not be dialled. The message names the kind and never the address,
+/// because an agent may read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ForbiddenAddress {
     /// The address is not globally routable. `allowed_private_cidrs` can allow it.
@@ -118,6 +118,7 @@ const NOT_GLOBAL_V6: &[RangeV6] = &[
 
 /// Checks that a connection with these allowed CIDRs may dial this address.
 pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), ForbiddenAddress> {
+    // The system dials a v4-mapped address (`::ffff:a.b.c.d`) as IPv4, so the IPv4 rules apply.
     let address = address.to_canonical();
     if let Some(kind) = never_kind(address) {
         return Err(ForbiddenAddress::Never(kind));
@@ -154,6 +155,7 @@ fn range_covers(range: &IpNet, address: IpAddr) -> bool {
     let IpAddr::V4(v4) = address else {
         return false;
     };
+    // The operator may have written the range in its v4-mapped form.
     range.contains(&IpAddr::V6(v4.to_ipv6_mapped()))
 }
 
@@ -175,6 +177,7 @@ fn not_global_kind(address: IpAddr) -> Option<&'static str> {
         IpAddr::V4(v4) => kind_of_v4(v4, NOT_GLOBAL_V4),
         IpAddr::V6(v6) => {
             let [first, .., a, b, _, _] = v6.segments();
+            // Only 2000::/3 is assigned for global unicast (RFC 4291 §2.4, IANA's registry).
             kind_of_v6(v6, NOT_GLOBAL_V6)
                 .or((first & 0xe000 != 0x2000).then_some("not globally routable"))
                 .or((matches!(a, 0 | 0x200) && b == 0x5efe).then_some("ISATAP"))
@@ -190,7 +193,9 @@ fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         [0, 0, 0, 0, 0, 0] if g != 0 => Some(last),
         [0x64, 0xff9b, ..] => Some(last),
         [0x2002, high, low, ..] => Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
+        // Teredo inverts the bits of the client's address (RFC 4380 §4).
         [0x2001, 0, ..] => Some(Ipv4Addr::from(!u32::from(last))),
+        // The interface identifiers of ISATAP (RFC 5214 §6.1).
         [_, _, _, _, 0 | 0x200, 0x5efe] => Some(last),
         _ => None,
     }

@@ -25,8 +25,7 @@ use parts::Pair;
 /// The spelling of a header that no definition contains.
 const AUTHORIZATION_WRITTEN: &str = "Authorization";
 
-/// How a connection authenticates to its upstream: exactly one kind, as the definition's `oneof`
-/// requires.
+/// The credential of a connection: exactly one kind, as the definition's `oneof` requires.
 pub enum Auth {
     /// OAuth 2.0 client credentials (RFC 6749 §4.4): a token is fetched and sent as `Authorization:
     /// Bearer`.

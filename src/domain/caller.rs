@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-/// Why a `Host` is refused.
+/// The reason why a `Host` is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidHost {
     /// The value is not one host with an optional port.
@@ -55,6 +55,7 @@ pub fn is_foreign_referer(referer: &[u8], host: &[u8]) -> bool {
         return false;
     };
     let authority = referer.get(at + 3..).unwrap_or_default();
+    // Browsers end the authority at a backslash too (WHATWG URL, special schemes).
     let end = authority
         .iter()
         .position(|b| matches!(b, b'/' | b'\\' | b'?' | b'#'));
@@ -126,6 +127,8 @@ pub fn is_local(host: &str) -> bool {
                 .zip(suffix.as_bytes().iter().rev())
                 .all(|(a, b)| a.eq_ignore_ascii_case(b))
     };
+    // Names under `.localhost` always mean loopback (RFC 6761 §6.3), so no third party controls
+    // them.
     if host.eq_ignore_ascii_case("localhost")
         || (name(".localhost") && host.len() > ".localhost".len())
     {

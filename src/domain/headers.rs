@@ -13,7 +13,7 @@ pub struct ConfiguredHeader {
     pub value: HeaderValue,
 }
 
-/// Why a header cannot be configured in `headers`.
+/// The reason why a header cannot be configured in `headers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReservedHeader {
     /// The header determines how a message is framed or where it is sent: `Content-Length`, `Host`,

@@ -37,7 +37,8 @@ pub struct Secret {
     source: SecretSource,
 }
 
-/// Why bytes are not a valid secret. Contains a position, and nothing else about the bytes.
+/// The reason why bytes are not a valid secret. Contains a position, and nothing else about the
+/// bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidSecret {
     /// The value is empty.

@@ -42,7 +42,7 @@ pub struct TokenUrl {
     target: Box<str>,
 }
 
-/// Why a text is not a valid URL.
+/// The reason why a text is not a valid URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
     /// The URL does not start with `https://` in lower case.
@@ -182,6 +182,7 @@ impl HttpsUrl {
         }
         let (host_text, port) = split_port(authority)?;
         let host = Host::parse(host_text)?;
+        // RFC 9110 §4.2.3: the normal form of a URI omits the default port.
         let authority = if port == 443 {
             host_text.into()
         } else {
@@ -260,6 +261,8 @@ impl Host {
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(InvalidUrl::UpperCase);
         }
+        // The WHATWG URL parser reads a host as an IPv4 address if its last label is a number, also
+        // in hexadecimal. Such a host must be a complete decimal address here.
         let last = text.rsplit('.').next().unwrap_or_default();
         if last.starts_with("0x") || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
         {
@@ -276,6 +279,7 @@ impl Host {
     fn parse_v6(inner: &str) -> Result<Self, InvalidUrl> {
         let literal = inner.strip_suffix(']').ok_or(InvalidUrl::Host)?;
         let address: Ipv6Addr = literal.parse().map_err(|_| InvalidUrl::Host)?;
+        // Only the canonical form (RFC 5952) is accepted, so an address has one spelling.
         if address.to_string() == literal {
             Ok(Self::Ip(address.into()))
         } else {
@@ -293,6 +297,7 @@ fn is_dns_name(text: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         legal && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
+    // The conversion leaves a name unchanged only if its `xn--` labels are valid and canonical.
     let punycode = || idna::domain_to_ascii_strict(text).is_ok_and(|same| same == text);
     text.len() <= 253 && text.split('.').all(label) && (!text.contains("xn--") || punycode())
 }

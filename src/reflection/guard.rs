@@ -1,8 +1,8 @@
-//! Keeps the secrets of the whole process, and reports responses that hold a secret.
+//! Keeps the secrets of the whole process, and reports responses that contain one.
 //!
-//! One set of patterns serves all responses, because a secret that was sent on one connection can
-//! come back through another. The caller that adds or removes a secret rebuilds the set, never a
-//! request's worker. A new secret is in the set before it is used for the first time.
+//! A single set of patterns serves all responses, because a secret that was sent on one connection
+//! can come back through another. The caller that adds or removes a secret rebuilds the set, never
+//! the worker of a request. A new secret is in the set before it is used for the first time.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{

@@ -1,9 +1,9 @@
 //! Finds the places in a text where one of many patterns may occur.
 //!
-//! One *window* of each pattern is indexed. It is as long as the shortest pattern allows. A window
-//! has one gram (five bytes) at each of its first `step` offsets. So wherever a window occurs in a
-//! text, one of the grams at the text's offsets 0, `step`, 2 `step`, … lies in it, and only those
-//! grams are looked up.
+//! A single *window* of each pattern is indexed. It is as long as the shortest pattern allows. A
+//! window has one gram (five bytes) at each of its first `step` offsets. So wherever a window
+//! occurs in a text, one of the grams at the text's offsets 0, `step`, 2 `step`, … lies in it, and
+//! only those grams are looked up.
 //!
 //! The window is the end of the pattern, or of the pattern's first [`FARTHEST`] bytes. It is not
 //! the beginning, because tokens of one issuer begin alike, and text with such a beginning should

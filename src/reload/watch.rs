@@ -35,8 +35,8 @@ const POLL: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_millis(200);
 /// The longest wait for a writer to finish.
 const MAX_UNREST: Duration = Duration::from_secs(1);
-/// How many times the files are compared again because a new watch was added: a change may have
-/// happened just before the watch.
+/// The number of times that the files are compared again because a watch was added. A change may
+/// have happened just before the watch.
 const MAX_ROUNDS: usize = 3;
 
 /// The prepared watches, before the thread runs.
@@ -62,7 +62,7 @@ struct WatchThread {
     is_requested: Arc<AtomicBool>,
 }
 
-/// Why the thread woke up.
+/// The reason why the thread woke up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WakeReason {
     /// A reload was requested.
@@ -152,6 +152,7 @@ impl WatchThread {
                 WakeReason::Asked => {
                     // The reload has logged its outcome.
                     let _logged = self.reload.catch_panic(Reload::run);
+                    // Updates the watches, because the reload may have found other directories.
                     self.reload_if_changed();
                 }
                 WakeReason::Notice | WakeReason::Time => self.reload_if_changed(),

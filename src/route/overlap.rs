@@ -44,7 +44,7 @@ pub enum OverlapKind {
 pub struct LeftOut {
     /// The number of pairs beyond [`REPORTED_OVERLAPS`].
     pub counted: usize,
-    /// Whether the search was stopped early, so there may be more pairs.
+    /// `true` if the search was stopped early, so there may be more pairs.
     pub search_given_up: bool,
 }
 
@@ -97,6 +97,7 @@ pub(super) fn search(
         marked: vec![false; patterns.len()],
         steps: 0,
     };
+    // A list instead of recursion, because a pattern may be deep enough to overflow the stack.
     let mut open = vec![(ROOT, ROOT)];
     while let Some((a, b)) = open.pop() {
         let (one, other) = (trie.node(a)?, trie.node(b)?);
@@ -183,8 +184,10 @@ impl Join<'_> {
     ) {
         let before = open.len();
         if a == b {
+            // Two different literals never match the same segment.
             open.extend(one.literals().iter().map(|&(_, child)| (child, child)));
         } else {
+            // The longer list is sorted and searched for each literal of the shorter one.
             let (few, many) = if one.literals().len() < other.literals().len() {
                 (one, other)
             } else {

@@ -77,6 +77,8 @@ impl<'a> CanonicalPath<'a> {
         if escaped {
             return self.admit_escaped_segment(segment, start);
         }
+        // Only with these first bytes can a segment without escapes be a dot segment, or empty
+        // before its `;`.
         match segment {
             [b'.' | b';', ..] => {
                 check_piece(segment).map_err(|reason| NotCanonical::new(reason, self.raw, start))
@@ -152,6 +154,8 @@ impl<'a> CanonicalPath<'a> {
             .encoded_slash
             .and_then(|at| match at.checked_sub(end + 1) {
                 Some(offset) => Some(offset),
+                // The first `%2F` was in the segment that is split off, so the rest is searched for
+                // another.
                 None => find_encoded_slash(raw),
             });
         (
@@ -320,8 +324,8 @@ fn check_pieces(text: &[u8]) -> Result<(), Reason> {
     if !text.contains(&b'/') {
         return check_piece(text);
     }
-    // One side of an encoded slash may be empty (`folder%2F`), but not both. A dot segment takes
-    // precedence, whatever is around it.
+    // Text on one side of an encoded slash may be empty (`folder%2F`), but not on both. A dot
+    // segment takes precedence, whatever is around it.
     let mut unnamed = text.iter().all(|&byte| byte == b'/');
     for piece in text.split(|&byte| byte == b'/') {
         match check_piece(piece) {
@@ -336,7 +340,8 @@ fn check_pieces(text: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// What stands before the first `;` decides, since some servers cut the rest off.
+/// Checks one piece of a segment. The text before the first `;` decides, because some servers cut
+/// off the rest.
 fn check_piece(piece: &[u8]) -> Result<(), Reason> {
     let mut parts = piece.splitn(2, |&byte| byte == b';');
     match (parts.next().unwrap_or_default(), parts.next()) {
@@ -355,7 +360,8 @@ enum Class {
     Refused(Reason),
 }
 
-/// What a raw byte may be in a path; compiles to a table. `[` and `]` pass, as in Go.
+/// Returns the role of a raw byte in a path. The compiler turns this into a table. `[` and `]` are
+/// plain, as in Go.
 #[inline]
 const fn class(byte: u8) -> Class {
     match byte {

@@ -98,6 +98,7 @@ pub fn witness(one: &Pattern, other: &Pattern) -> Option<String> {
             (Some(Segment::Literal(text)), _) | (_, Some(Segment::Literal(text))) => {
                 escape_into(&mut path, text)
             }
+            // The name of a wildcard is a readable example of a text that it matches.
             (Some(Segment::Wildcard(name)), _) | (_, Some(Segment::Wildcard(name))) => {
                 escape_into(&mut path, name.as_bytes());
             }

@@ -57,6 +57,8 @@ impl<'a> Syntax<'a> {
         if let Some(at) = memchr::memchr(b'{', host) {
             return Err(InvalidPattern::new(Kind::HostBrace, offset + at, host));
         }
+        // Go's `ServeMux` cleans the path of every request except CONNECT, so with another method
+        // such a pattern would never match.
         if !method.is_empty() && method != b"CONNECT" && !is_clean(path) {
             return Err(InvalidPattern::new(
                 Kind::Unclean,

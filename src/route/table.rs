@@ -89,8 +89,8 @@ impl RouteTable {
     /// Looks up a request. A method beyond the seven is `None` and never admitted. A path with an
     /// encoded slash that was not allowed matches nothing.
     ///
-    /// Of several matching patterns the most specific wins. If overlapping patterns leave that
-    /// open, the first listed wins, among those for which no other match is more specific.
+    /// If several patterns match, the most specific wins. If overlapping patterns leave that open,
+    /// the first listed wins, among those for which no other match is more specific.
     #[must_use]
     pub fn find(&self, method: Option<Method>, path: &CanonicalPath<'_>) -> Lookup {
         let (mut methods, mut trailing_slash, mut found) = (MethodSet::EMPTY, None, Vec::new());
@@ -123,6 +123,7 @@ impl RouteTable {
                 }
             }
         }
+        // An index is a position in the list, so the smallest is the first listed.
         match found.into_iter().min() {
             Some(index) => Lookup::Found(index),
             None if !methods.is_empty() => Lookup::MethodNotAllowed(methods),

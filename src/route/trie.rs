@@ -47,6 +47,8 @@ impl Place {
         self.methods = self.methods.union(admitted);
         for one in admitted.iter() {
             if let Some(best) = self.best.get_mut(one as usize) {
+                // A pattern that admits fewer methods is more specific: GET beats a pattern without
+                // a method.
                 let held = best.map(|other| MethodSet::admitted_by(method_of(other)));
                 if held.is_none_or(|held| held.contains_all(admitted)) {
                     *best = Some(index);
@@ -147,6 +149,7 @@ impl Trie {
 
     /// Returns every place below `node`, without its own.
     pub(super) fn places_below(&self, node: &Node) -> impl Iterator<Item = PlaceId> {
+        // A list instead of recursion, because a pattern may be deep enough to overflow the stack.
         let mut open: Vec<NodeId> = node.children().collect();
         std::iter::from_fn(move || {
             let node = self.node(open.pop()?)?;

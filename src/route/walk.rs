@@ -82,6 +82,7 @@ impl Walk<'_> {
         };
         self.open.extend(node.rest.map(Task::Match));
         let length = memchr::memchr(b'/', text).unwrap_or(text.len());
+        // A canonical path has an empty segment only at its end.
         if length == 0 {
             self.open.extend(node.end.map(Task::Match));
             return;
@@ -90,6 +91,7 @@ impl Walk<'_> {
         self.open
             .extend(node.wildcard.map(|child| Task::Visit(child, behind)));
         let segment = text.get(..length).unwrap_or_default();
+        // The literal is pushed last, so it is visited before the wildcard.
         let literal = if self.has_escape && segment.contains(&b'%') {
             node.literal_of_escaped(segment)
         } else {

@@ -16,6 +16,7 @@ impl Snapshot {
             ) {
                 (None, true) => changes.added.push(id),
                 (Some(_), false) => changes.removed.push(id),
+                // The connection vanished in an earlier generation.
                 (None, false) => {}
                 (Some(before), true) => {
                     let fields = before.connection.changed_fields(&entry.connection);

@@ -52,6 +52,7 @@ impl DefinitionHasher {
     }
 
     fn entry(&mut self, entry: &ConnectionEntry) {
+        // All fields are named, so that a new one cannot be forgotten here.
         let Connection {
             id,
             display_name,
@@ -79,6 +80,7 @@ impl DefinitionHasher {
         self.list(routes.patterns().iter().map(|route| route.as_str()));
         self.list(headers.iter().map(|header| &*header.written));
         self.auth(auth);
+        // Hashes whether there is a secret, so that none and one are distinct.
         self.list(webhook_signing_secret.iter().map(|_| ""));
         webhook_signing_secret
             .iter()

@@ -1,4 +1,4 @@
-//! One token request and its response, sent by `upstream`: same roots, same address guard, no
+//! A token request and its response, sent by `upstream`: same roots, same address guard, no
 //! redirects, at most 64 KiB, at most 10 s.
 
 use std::future::Future;
@@ -37,7 +37,7 @@ pub(super) trait TokenSource: Send + Sync {
 pub(super) type TokenFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Granted, TokenRequestError>> + Send + 'a>>;
 
-/// Why a request obtained no token.
+/// The error of a token request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TokenRequestError {
     pub(super) reason: Reason,

@@ -30,7 +30,7 @@ pub struct Granted {
     pub access_token: Zeroizing<Vec<u8>>,
     /// The life of the token, counted from the request.
     pub life: Life,
-    /// Whether `expires_in` is present but could not be read, so that a default life is assumed.
+    /// `true` if `expires_in` is present but could not be read, so that a default life is assumed.
     pub is_life_assumed: bool,
 }
 

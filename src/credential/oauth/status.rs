@@ -9,7 +9,7 @@ use crate::credential::unavailable::Reason;
 /// The state of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantStatus {
-    /// When the cached token expires, on the system clock as it is set now.
+    /// The expiry of the cached token, on the system clock as it is set now.
     pub expires_at: Option<SystemTime>,
     /// The time at which a token was last obtained.
     pub last_refreshed: Option<SystemTime>,

@@ -1,4 +1,4 @@
-//! How the client authenticates to the token endpoint, and what it requests.
+//! The client authentication at the token endpoint, and the parameters that the client requests.
 
 use serde_json::json;
 

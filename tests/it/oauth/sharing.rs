@@ -1,4 +1,4 @@
-//! Which connections share a token, and which have their own.
+//! Connections that share a token, and connections that have their own.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Which parts of a request target are matched.
+//! The parts of a request target that are matched.
 
 use serde_json::json;
 

@@ -1,5 +1,4 @@
-//! How a reload is reported to the log, to scrapers and to probes: names and numbers, never a
-//! value.
+//! Reports of a reload to the log, to scrapers and to probes: names and numbers, never a value.
 
 use std::fs;
 use std::net::SocketAddr;

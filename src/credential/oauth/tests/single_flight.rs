@@ -1,4 +1,5 @@
-//! One token request at a time, however many requests wait for it and whatever happens to them.
+//! At most one token request is in flight, however many requests wait for it and whatever happens
+//! to them.
 
 use std::sync::Arc;
 use std::task::Poll;
