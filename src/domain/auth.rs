@@ -27,8 +27,8 @@ const AUTHORIZATION_WRITTEN: &str = "Authorization";
 
 /// The credential of a connection: exactly one kind, as the definition's `oneof` requires.
 pub enum Auth {
-    /// OAuth 2.0 client credentials (RFC 6749 §4.4): a token is fetched and sent as `Authorization:
-    /// Bearer`.
+    /// OAuth 2.0 client credentials (RFC 6749 §4.4): a token is fetched and sent as
+    /// `Authorization: Bearer`.
     OauthClientCredentials(Arc<OauthClientCredentials>),
     /// `Authorization: Bearer <token>` (RFC 6750).
     BearerToken(BearerToken),

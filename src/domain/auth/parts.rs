@@ -233,9 +233,9 @@ fn is_text(byte: &u8) -> bool {
     byte.is_ascii_graphic() || *byte == b' '
 }
 
-/// Splits a header's value into its scheme and its credentials, if it has the form `scheme SP
-/// credentials` (RFC 9110 §11.4) with one word or parameters. Otherwise the whole value is the
-/// credentials.
+/// Splits a header's value into its scheme and its credentials, if it has the form
+/// `scheme SP credentials` (RFC 9110 §11.4) with one word or parameters. Otherwise the whole value
+/// is the credentials.
 fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
     let none: (&[u8], &[u8]) = (b"", value);
     let Some(at) = value.iter().position(|b| *b == b' ') else {
