@@ -55,9 +55,8 @@ impl Credentials {
         }
     }
 
-    /// Returns the credential of a connection, and creates it if needed. `key` is the
-    /// [`ConnectionEntry::key`](crate::snapshot::ConnectionEntry::key), which is unique across
-    /// generations.
+    /// Returns the credential of a connection, and creates it if needed. `key` is the one of the
+    /// connection's snapshot entry, which is unique across generations.
     ///
     /// Takes a lock that all workers share, so a request looks into the map of its own worker
     /// first.

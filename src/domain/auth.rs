@@ -22,7 +22,8 @@ pub use parts::{SHORTEST_UNGUESSABLE, SecretPart};
 use super::secret::Secret;
 use parts::Pair;
 
-/// The spelling of a header that no definition contains.
+/// The spelling of `Authorization` in messages. For other headers messages use the spelling of the
+/// definition, which does not contain this one.
 const AUTHORIZATION_WRITTEN: &str = "Authorization";
 
 /// The credential of a connection: exactly one kind, as the definition's `oneof` requires.

@@ -18,7 +18,8 @@ pub(super) const ROOT: NodeId = 0;
 /// The patterns that have the same set of paths.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// The first listed pattern of each method (or none), in the order of the list.
+    /// The first listed pattern for each method, and the first without a method, in the order of
+    /// the list.
     pub(super) patterns: Vec<usize>,
     pub(super) methods: MethodSet,
     /// The pattern that wins for each method of [`Method::ALL`].

@@ -202,7 +202,7 @@ fn patterns_that_never_match_stay_out() {
 }
 
 /// Returns all combinations of literal and wildcard over `levels` segments, each with its own last
-/// literal. No two of them conflict, and a path that matches none must try them all.
+/// literal. No two of them conflict, and a walk that finds no match must try them all.
 fn every_combination(levels: u32) -> Vec<Pattern> {
     let pattern = |mask: u32| {
         let segment = |level: u32| {
