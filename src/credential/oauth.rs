@@ -4,11 +4,13 @@
 //! [`Grants`] finds the [`Grant`] of a credential. [`Grant`] is the state machine of its tokens:
 //! read its module first. A token request is written by `request`, sent by `endpoint` and counted
 //! by `requester`. `response` parses the response, `state` holds everything beside the current
-//! token, and `reporter` writes to the problem log. All numbers are in `policy`.
+//! token, and `reporter` writes to the problem log. `client_auth_probe` serves `egressd probe`. All
+//! numbers are in `policy`.
 //!
 //! Invariants: tokens exist in memory only and are wiped when dropped. Of what a token endpoint
 //! sends, an agent learns only the kind of failure.
 
+mod client_auth_probe;
 mod endpoint;
 mod grant;
 mod grants;

@@ -63,7 +63,7 @@ pub struct Grant {
     pub(super) requester: TokenRequester,
     runtime: Handle,
     /// The configured style.
-    style: ClientAuth,
+    pub(super) style: ClientAuth,
     state: Mutex<TokenState>,
     requested: AtomicBool,
     pub(super) reporter: TokenReporter,
@@ -231,18 +231,6 @@ impl Grant {
         let fetch_task = TokenFetch::new(Arc::clone(self));
         state.fetch = Some(fetch_task.outcome.subscribe());
         fetch_task
-    }
-
-    /// Requests a token once with the client's credentials in the other place than the one
-    /// configured, and drops the token. Returns that place if it works. For `egressd probe`, after
-    /// a refusal that may be about the client's credentials.
-    pub async fn try_other_client_auth(&self) -> Option<ClientAuth> {
-        let other = match self.style {
-            ClientAuth::Basic => ClientAuth::Body,
-            ClientAuth::Body => ClientAuth::Basic,
-        };
-        let fetched = self.requester.request_token_once(other).await;
-        fetched.is_ok().then_some(other)
     }
 
     /// Records the outcome of a fetch in the state and the cache, in one step.
