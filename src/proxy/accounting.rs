@@ -120,6 +120,7 @@ impl ResponseProgress {
 
     /// Records that egressd refuses the request, or cuts the response off.
     pub(super) fn fail(&mut self, code: RefusalCode) {
+        // The first outcome counts: a response may be dropped after it has failed.
         if self.outcome.is_some() {
             return;
         }

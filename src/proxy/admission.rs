@@ -56,6 +56,7 @@ impl Admission {
     /// Counts a new exchange until the returned value is dropped. An exchange beyond the limit is
     /// counted too: it is in flight until it is answered.
     pub(super) fn enter(self: &Arc<Self>) -> InFlight {
+        // `Relaxed` is enough: no other memory is published through this number.
         let before = self.in_flight.fetch_add(1, Relaxed);
         InFlight {
             is_over_limit: before >= self.max_in_flight
@@ -93,6 +94,7 @@ impl InFlight {
             shortage,
             ..
         } = &*self.admission;
+        // With a lower `max_in_flight`, the shortage changes nothing.
         let is_memory_short = *max_in_flight > MIN_IN_FLIGHT && shortage.is_set();
         let why = if is_memory_short {
             "egressd is short of memory, and takes new requests again once there is more of it."

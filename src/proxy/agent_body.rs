@@ -81,6 +81,8 @@ impl http_body::Body for AgentBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            // The timer runs only while egressd waits for the agent. While the upstream is slow to
+            // take the body, nothing is awaited.
             self.timers.set_body_awaited(true);
             return match deadlines::agent_body_fault(&self.timers) {
                 Some(fault) => Poll::Ready(Some(Err(self.fail(fault)))),

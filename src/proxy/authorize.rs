@@ -38,6 +38,7 @@ impl<'r> Permitted<'r> {
 pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Refusal> {
     let entry = Arc::clone(identified.entry());
     let connection = &entry.connection;
+    // Before the path: a disabled connection reveals nothing about its routes.
     if !connection.enabled {
         return Err(Refusal::new(
             RefusalCode::ConnectionDisabled,

@@ -49,6 +49,8 @@ impl WorkerConnections {
     /// Returns the state of a connection, and creates it if there is none.
     pub(super) fn get_or_create(&self, entry: &ConnectionEntry) -> WorkerConnection {
         let mut known = self.known.lock();
+        // By key and not by id: a connection that a reload changes has a new key, and must not use
+        // the sockets or the credential of its predecessor.
         let connection = known.entry(entry.key).or_insert_with(|| {
             let patterns = entry.connection.routes.patterns();
             let texts = patterns.iter().map(crate::route::Pattern::as_str);

@@ -52,6 +52,7 @@ pub(super) fn listing_response(
     let fixed = HeaderValue::from_static;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, fixed(content_type));
+    // A reload can change the list at any time, and the text contains the agent's `Host`.
     fields.insert(CACHE_CONTROL, fixed("no-store"));
     fields.insert(VARY, fixed("Accept"));
     fields.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));

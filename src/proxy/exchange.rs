@@ -133,6 +133,7 @@ pub(super) fn record_refused_head(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ),
     };
+    // Dropping the exchange records it.
     drop(Exchange {
         recorder: Arc::clone(recorder),
         method: MethodLabel::OTHER,

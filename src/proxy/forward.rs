@@ -69,6 +69,8 @@ pub(super) async fn forward(
         credential: &credential,
         method: &parts.method,
         target: &upstream_target(connection, permitted.path(), parts.uri.query())?,
+        // A signed body that turned out to be empty is sent without any framing for chunks, so
+        // the upstream cannot leave it unread.
         may_reuse_socket: upload.is_empty()
             || leaves_socket_usable(&parts.method, announced, connection),
         context,
@@ -76,6 +78,7 @@ pub(super) async fn forward(
     };
     let mut response = match sending.send(token_of(&acquired), &mut upload).await {
         Err(AttemptError::CredentialExpired) => {
+            // Once only. If the next token expires on the way too, the request is refused.
             acquired = Box::pin(token_retry::first_token(&credential, client, pool)).await?;
             Box::pin(sending.send(token_of(&acquired), &mut upload)).await?
         }
@@ -217,6 +220,7 @@ fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewr
     let length = keeps_length
         .then(|| headers.get(CONTENT_LENGTH).cloned())
         .flatten();
+    // Before the fields are dropped, because `Trailer` is one of them.
     let trailers = is_chunked
         .then(|| trailers::announced_names(&rewriter.parts.headers, headers, rewriter.connection))
         .flatten();

@@ -56,6 +56,7 @@ pub(super) fn address<'r>(
     allowed_hosts: &[String],
 ) -> Result<Addressed<'r>, Refusal> {
     let fields = HeadFields::read(&parts.headers);
+    // Framing is first, because the end of an ambiguous request is unknown.
     fields.refuse_unclear_framing()?;
     refuse_other_forms(parts)?;
     fields.refuse_websocket()?;

@@ -51,6 +51,7 @@ impl LocationRewriter<'_> {
         if whole.iter().any(u8::is_ascii_control) || whole.starts_with(b" ") {
             return None;
         }
+        // A reference with an unclear host must not reach the agent in any form (F-237).
         let target = match Reference::parse(reference)? {
             Reference::Absolute { authority, path } | Reference::Network { authority, path }
                 if is_same(authority, connection) =>

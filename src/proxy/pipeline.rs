@@ -119,6 +119,7 @@ impl Proxy {
         let identified = identify(addressed, &shared.published.current())?;
         let worker_connection = self.connections.get_or_create(identified.entry());
         exchange.set_connection(identified.entry(), Arc::clone(&worker_connection.recorder));
+        // Only the connection has a timeout. The deadline counts from the head all the same.
         timers.limit_exchange(exchange.deadline());
 
         // Authorize: only a request that a pattern allows creates sockets or has its body read.

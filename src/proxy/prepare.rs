@@ -51,6 +51,8 @@ pub(super) async fn prepare<'r>(
     {
         return Err(AgentFault::TooLarge.into());
     }
+    // The body's size is checked before the limits: a request that can never succeed must not be
+    // answered with a retryable 503.
     limits.in_flight.refuse_over_limit()?;
     let slot = resources.pool.acquire_slot().await.ok_or_else(|| {
         Refusal::new(

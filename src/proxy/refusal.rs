@@ -179,6 +179,7 @@ impl Refusal {
         {
             headers.insert(ALLOW, value);
         }
+        // RFC 9112 §9.6: a server that closes the socket after a response announces it.
         if self.code.closes() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -227,6 +228,7 @@ impl From<AgentFault> for Refusal {
 fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
     match failure {
         Failure::AddressRefused(_) | Failure::OwnListener => (RefusalCode::AddressRefused, None),
+        // A timeout is a 504 at every step. Other failures of a step are a 502.
         Failure::Dns(DnsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("dns")),
         Failure::Connect(ConnectFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("connect")),
         Failure::Tls(TlsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("tls")),
@@ -260,6 +262,7 @@ impl From<Unavailable> for Refusal {
             reason,
             retry_after,
         } = unavailable;
+        // At least one second: a `Retry-After` of 0 would invite an immediate retry.
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
         let code = if reason == Reason::ResourcesExhausted {
             RefusalCode::Overloaded

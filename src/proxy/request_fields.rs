@@ -83,6 +83,7 @@ pub(super) struct RequestFields<'r> {
 impl FieldSources<'_> {
     /// Returns the agent's fields that may pass, in order, and then those that egressd adds.
     pub(super) fn build(&self) -> RequestFields<'_> {
+        // Room for the fields of egressd and the credential, so that the list does not grow.
         let mut fields = Vec::with_capacity(self.headers.len() + 8);
         let has_user_agent = self.append_passing_fields(&mut fields);
         let passed = fields.len();

@@ -30,6 +30,8 @@ pub(super) struct RequestIds {
 
 impl RequestIds {
     pub(super) fn new() -> Self {
+        // The keys of `RandomState` come from the system's random numbers. That is enough for ids,
+        // which are not secret.
         let mut prefix = [0; 16];
         write_hex(RandomState::new().build_hasher().finish(), &mut prefix);
         Self {

@@ -85,6 +85,7 @@ impl ResponseBody {
         slot: RequestSlot,
         timers: Arc<SocketTimers>,
     ) -> Response<Self> {
+        // From here on a limit cuts the response off instead of causing a refusal.
         timers.begin_response();
         let is_chunked = response.body().size_hint().exact().is_none();
         let trailers = is_chunked.then(|| response.headers().get(TRAILER).cloned());

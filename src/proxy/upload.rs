@@ -81,6 +81,7 @@ where
                 } else if !again || too_large {
                     ReplaySource::No
                 } else {
+                    // The body holds a `Weak`, so that dropping the upload ends the copying.
                     let recording = Recording::new(self.share);
                     recording_state = Arc::downgrade(&recording.0);
                     ReplaySource::Recording(recording)

@@ -37,6 +37,8 @@ impl ListingCache {
                 .slot(representation, generation)
                 .and_then(|slot| slot.clone())
         };
+        // Rendered without the lock, so that a long list does not delay other workers. Two requests
+        // may render the same list, and the last one is stored.
         cached.unwrap_or_else(|| {
             let rendered = Arc::new(match representation {
                 Representation::Json => json(snapshot),
