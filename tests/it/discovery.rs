@@ -1,4 +1,5 @@
-//! `GET /` of the data plane over the wire: the form that was asked for, and nothing of what an agent need not know.
+//! The list of connections (`GET /`): its representations, and that it contains nothing that an
+//! attacker could use.
 
 use serde_json::json;
 
@@ -27,7 +28,7 @@ fn sidecar(up: &Upstream) -> Sidecar {
 }
 
 #[test]
-fn the_form_is_the_one_that_is_preferred() {
+fn the_preferred_representation_is_sent() {
     let up = Upstream::echo();
     let sidecar = sidecar(&up);
     let mut agent = Agent::connect(&sidecar);
@@ -79,7 +80,7 @@ fn the_form_is_the_one_that_is_preferred() {
 }
 
 #[test]
-fn markdown_tells_how_to_call_and_keeps_its_structure() {
+fn markdown_explains_the_use_and_keeps_its_structure() {
     let up = Upstream::echo();
     let sidecar = sidecar(&up);
     let mut agent = Agent::connect(&sidecar);
@@ -100,7 +101,7 @@ fn markdown_tells_how_to_call_and_keeps_its_structure() {
     ] {
         assert!(text.contains(&words), "{words}\n{text}");
     }
-    // What it names is where the connection is.
+    // The base URL in the text is the connection's.
     let (_, named) = text
         .split_once(&format!("Base URL: `http://{host}"))
         .unwrap();
@@ -147,7 +148,7 @@ fn every_host_gets_the_whole_text_with_its_own_name() {
 }
 
 #[test]
-fn nothing_is_told_that_an_attacker_could_use() {
+fn nothing_is_listed_that_an_attacker_could_use() {
     let up = Upstream::echo();
     let sidecar = sidecar(&up);
     let mut agent = Agent::connect(&sidecar);
@@ -166,7 +167,7 @@ fn nothing_is_told_that_an_attacker_could_use() {
             assert!(!all.contains(word), "{word}: {all}");
         }
     }
-    // Only the root answers, and only those who may ask.
+    // Only the root path lists connections, and only for agents.
     agent.request("POST", "/", &[], b"").problem();
     let page = agent.request("GET", "/", &[("Origin", "https://evil.example")], b"");
     page.refused(403, "browser_request_refused");

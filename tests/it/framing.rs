@@ -1,4 +1,5 @@
-//! Request lines, heads and body framing: what an agent may write, what it gets for the rest, and what of it goes up.
+//! Request lines, heads and body framing: what is accepted, how the rest is refused, and what
+//! reaches the upstream.
 
 mod bodies;
 mod heads;
@@ -7,7 +8,7 @@ mod unread;
 use crate::support::reply::Reply;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
-/// One connection `crm` that allows everything, in front of an echo.
+/// A sidecar with one connection `crm`, which allows everything, to an upstream that echoes.
 fn world() -> (Upstream, Sidecar) {
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").header("X-Tenant-ID", "acme");
@@ -15,7 +16,8 @@ fn world() -> (Upstream, Sidecar) {
     (up, sidecar)
 }
 
-/// Sends each request on a socket of its own, and claims its status, that the socket closes, and that nothing went up.
+/// Sends each request on a socket of its own. Asserts the status, that the socket closes, and that
+/// nothing reaches the upstream.
 fn refused_and_closed(rows: &[(&str, u16)]) {
     let (up, sidecar) = world();
     for (bytes, status) in rows {
@@ -28,14 +30,14 @@ fn refused_and_closed(rows: &[(&str, u16)]) {
     }
 }
 
-/// What the parser itself refuses has no body; everything else is a problem document.
+/// Asserts that a refusal is a problem document, unless the parser made it: those have no body.
 fn refusal_is_well_made(reply: &Reply) {
     if !reply.body.is_empty() {
         reply.problem();
     }
 }
 
-/// A POST with these fields, and then `rest`.
+/// Returns a POST with these fields, followed by `rest`.
 fn post(fields: &str, rest: &str) -> String {
     format!("POST /crm/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{rest}")
 }

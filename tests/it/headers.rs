@@ -1,4 +1,5 @@
-//! Header fields of requests: what an agent cannot say, what the connection says instead, and what passes untouched.
+//! Header fields of requests: those that are dropped, those that egressd adds, and those that pass
+//! unchanged.
 
 use egressd::domain::agent_headers::GROUPS;
 use serde_json::json;
@@ -20,7 +21,7 @@ fn world() -> (Upstream, Sidecar) {
     (up, sidecar)
 }
 
-/// Sends raw field lines, and gives back the fields that went up.
+/// Sends raw field lines. Returns the fields that reached the upstream.
 fn sent(world: &(Upstream, Sidecar), id: &str, lines: &[u8]) -> Fields {
     let (up, sidecar) = world;
     let before = up.requests().len();
@@ -41,7 +42,7 @@ fn sent(world: &(Upstream, Sidecar), id: &str, lines: &[u8]) -> Fields {
 }
 
 #[test]
-fn the_credential_is_ours_alone() {
+fn agents_cannot_set_the_credential() {
     // F-95
     let world = world();
     for lines in [
@@ -61,7 +62,7 @@ fn the_credential_is_ours_alone() {
 }
 
 #[test]
-fn a_static_header_is_ours_alone() {
+fn agents_cannot_set_a_static_header() {
     // F-96
     let world = world();
     for name in [
@@ -82,7 +83,7 @@ fn a_static_header_is_ours_alone() {
             "{fields:?}"
         );
     }
-    // A name that is configured with underscores covers its twin with dashes.
+    // A configured name with underscores also covers the same name with dashes.
     let up = Upstream::echo();
     let under = connection("under").allow("/").upstream(&up);
     let under = under
@@ -184,7 +185,7 @@ fn the_host_is_the_base_urls() {
     assert_eq!(fields.all("host"), [up.address().to_string()]);
 }
 
-/// Names that never go up, whatever their value.
+/// Names that never reach the upstream, whatever their value.
 const DROPPED: &[&str] = &[
     // F-100
     "Proxy-Authorization",
@@ -295,14 +296,14 @@ const DROPPED: &[&str] = &[
 ];
 
 #[test]
-fn names_that_never_go_up() {
+fn names_that_never_reach_the_upstream() {
     let world = world();
     for name in DROPPED {
         for spelling in [
             (*name).to_owned(),
             name.to_uppercase(),
             name.replace('-', "_"),
-            // lighttpd makes one CGI variable of both.
+            // lighttpd maps both to one CGI variable.
             name.replace('-', "."),
         ] {
             let fields = sent(
@@ -311,11 +312,11 @@ fn names_that_never_go_up() {
                 format!("{spelling}: evil\r\nX-Stays: a\r\n").as_bytes(),
             );
             let evil = fields.0.iter().any(|(_, value)| value == b"evil");
-            assert!(!evil, "{spelling} went up: {fields:?}");
+            assert!(!evil, "{spelling} reached the upstream: {fields:?}");
             assert_eq!(fields.all("x-stays"), ["a"], "{spelling}");
         }
     }
-    // `Proxy` alone is what CGI turns into HTTP_PROXY.
+    // CGI maps `Proxy` to the variable HTTP_PROXY.
     assert!(
         sent(&world, "crm", b"Proxy: evil\r\n")
             .all("proxy")
@@ -371,7 +372,7 @@ fn the_documentation_has_the_table_of_dropped_headers() {
 }
 
 #[test]
-fn cookies_pass_where_they_are_allowed() {
+fn cookies_pass_if_they_are_allowed() {
     // F-105
     let world = world();
     assert_eq!(
@@ -477,7 +478,7 @@ fn browsers_are_refused_under_allowed_host_names() {
         }
     }
     assert_eq!(up.sockets(), 0);
-    // Browsers send Fetch Metadata to a loopback name, so nothing changes there.
+    // Browsers send Fetch Metadata to a loopback name, so these signs are not needed there.
     for line in browser {
         for host in ["localhost", "127.0.0.1:8080", "[::1]", "x.localhost"] {
             assert_eq!(ask(host, line).status, 200, "{host} {line}");
@@ -495,7 +496,7 @@ fn browsers_are_refused_under_allowed_host_names() {
 }
 
 #[test]
-fn traces_are_carried_through() {
+fn trace_context_passes() {
     // F-109
     let world = world();
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -522,7 +523,7 @@ fn the_connections_headers_replace_the_agents() {
 fn a_full_head_still_takes_what_is_injected() {
     // F-111
     let world = world();
-    // Host and Content-Length make it 100.
+    // Host and Content-Length are the other two of 100 fields.
     let lines: String = (0..98).map(|n| format!("X-Agent-{n}: {n}\r\n")).collect();
     let fields = sent(&world, "crm", lines.as_bytes());
     for n in 0..98 {
@@ -537,7 +538,8 @@ fn the_rest_passes_unchanged_and_in_order() {
     let world = world();
     let lines = "X-B: 1\r\nAccept: */*\r\nX-A: 2\r\nX-B: 3\r\nAccept-Encoding: br, zstd\r\nX-Empty:\r\nRange: bytes=0-1\r\n";
     let fields = sent(&world, "cookies", lines.as_bytes());
-    // Fields of one name stand together: their order among each other is what has a meaning (RFC 9110 §5.3).
+    // Fields of one name are sent together: only the order among them has a meaning (RFC 9110
+    // §5.3).
     let agents = [
         "x-b",
         "accept",

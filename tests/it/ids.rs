@@ -1,4 +1,5 @@
-//! Which connection a request is for: the first segment says so, raw and whole, and nothing else does.
+//! The connection of a request: the first path segment selects it, raw and whole, and nothing else
+//! does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ fn an_id_is_a_whole_segment() {
         "/crm%20/x",
         "/nope",
         "/crm~/x",
-        // An encoded slash is judged once the connection is known.
+        // An encoded slash is checked after the connection is found.
         "/crm%2Fx",
         "/crm%2F/x",
         "/crm%2f",
@@ -68,7 +69,7 @@ fn an_id_is_a_whole_segment() {
 }
 
 #[test]
-fn what_is_refused_behind_the_lookup_names_the_connection() {
+fn a_refusal_after_the_lookup_names_the_connection() {
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
     let pathless = agent.get("/crm").refused(403, "route_not_allowed");
@@ -83,7 +84,7 @@ fn what_is_refused_behind_the_lookup_names_the_connection() {
 }
 
 #[test]
-fn a_path_is_judged_before_its_id() {
+fn a_path_is_checked_before_its_id() {
     // F-71
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
@@ -124,7 +125,7 @@ fn nothing_but_the_path_selects() {
 }
 
 #[test]
-fn ids_that_lead_nowhere_are_all_the_same() {
+fn unknown_and_deleted_ids_are_refused_in_the_same_way() {
     // F-73
     let (up, sidecar) = world();
     let ask = |id: &str| {
@@ -194,7 +195,7 @@ fn sockets_are_not_shared_between_connections() {
 }
 
 #[test]
-fn the_list_of_connections_holds_what_an_agent_may_know() {
+fn the_list_of_connections_has_only_what_an_agent_may_see() {
     let up = Upstream::echo();
     let crm = connection("crm")
         .allow("GET /users/{id}")
@@ -231,14 +232,14 @@ fn the_list_of_connections_holds_what_an_agent_may_know() {
         !text.contains("canary") && !text.contains("bearer"),
         "{text}"
     );
-    // RFC 9110 §8.3.1: media types are read in any case.
+    // RFC 9110 §8.3.1: media types are case-insensitive.
     let again = agent.request("GET", "/", &[("Accept", "Text/Markdown; q=1")], b"");
     assert_eq!(again.expect_status(200).text(), text);
     assert_eq!(up.sockets(), 0);
 }
 
 #[test]
-fn a_generation_shares_nothing_with_the_one_before() {
+fn a_generation_shares_nothing_with_the_previous_one() {
     // F-76
     let files = tempfile::tempdir().unwrap();
     let load = |connections: &[Connection]| {
@@ -267,7 +268,7 @@ fn a_generation_shares_nothing_with_the_one_before() {
     published.publish(after);
     let gone = Arc::clone(published.current().find("gone").unwrap());
     assert!(!gone.is_live() && gone.created == held.created && gone.key != held.key);
-    // Who found it before it went keeps it, whole.
+    // A request that found the entry before keeps it unchanged.
     assert_eq!(held.connection.id.as_str(), "gone");
     assert_eq!(held.connection.routes.patterns().len(), 1);
 }

@@ -1,4 +1,5 @@
-//! Bodies on their way: at once where somebody waits for them, whole where they are large, in both directions at a time.
+//! Streaming bodies: sent at once if the receiver waits for them, complete if they are large, and
+//! in both directions at the same time.
 
 use serde_json::json;
 
@@ -11,7 +12,7 @@ fn before(up: &Upstream) -> Sidecar {
 }
 
 #[test]
-fn an_event_comes_before_the_next_one_is_sent() {
+fn an_event_arrives_before_the_next_one_is_sent() {
     // F-133
     let gate = Gate::new();
     let up = Upstream::sse(&gate);
@@ -28,7 +29,7 @@ fn an_event_comes_before_the_next_one_is_sent() {
 }
 
 #[test]
-fn events_in_one_byte_frames_come_at_once_too() {
+fn events_in_one_byte_frames_arrive_at_once() {
     // F-133
     let gate = Gate::new();
     let waits = gate.clone();
@@ -69,7 +70,7 @@ fn the_deadline_ends_an_event_stream() {
 }
 
 #[test]
-fn a_body_that_is_no_event_stream_is_not_held_back_either() {
+fn other_bodies_are_not_held_back_either() {
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {
@@ -88,7 +89,7 @@ fn a_body_that_is_no_event_stream_is_not_held_back_either() {
 }
 
 #[test]
-fn a_head_comes_before_its_body() {
+fn a_head_arrives_before_its_body() {
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {

@@ -29,7 +29,7 @@ fn a_host_that_is_not_one_host() {
 }
 
 #[test]
-fn a_host_that_is_not_ours() {
+fn a_host_that_is_not_allowed() {
     // F-21
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
@@ -68,7 +68,7 @@ fn a_host_that_is_not_ours() {
 }
 
 #[test]
-fn versions_that_are_not_spoken() {
+fn unsupported_versions() {
     // F-22
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
@@ -187,7 +187,7 @@ fn targets_that_are_not_origin_form() {
 }
 
 #[test]
-fn names_with_underscores_that_shadow_ours() {
+fn names_with_underscores_cannot_replace_those_that_egressd_sets() {
     // F-33
     let (up, sidecar) = world();
     let fields = [
@@ -218,7 +218,7 @@ fn names_with_underscores_that_shadow_ours() {
 }
 
 #[test]
-fn bare_line_feeds_and_leading_empty_lines_are_written_anew() {
+fn bare_line_feeds_and_leading_empty_lines_are_normalised() {
     // F-40
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
@@ -244,7 +244,7 @@ fn bare_line_feeds_and_leading_empty_lines_are_written_anew() {
 }
 
 #[test]
-fn heads_that_are_none() {
+fn invalid_heads() {
     // F-41
     let head = |line: &str| format!("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n{line}\r\n\r\n");
     let requests = [
@@ -354,7 +354,7 @@ fn expect_is_answered_by_the_final_status_of_a_refused_request() {
 }
 
 #[test]
-fn expect_100_continue_on_an_allowed_route_gets_its_100() {
+fn expect_100_continue_on_an_allowed_route_gets_a_100() {
     // F-45
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);

@@ -1,4 +1,4 @@
-//! Answers to requests whose bodies are not read: the socket is kept or closed as the answer
+//! Responses to requests whose bodies are not read: the socket is kept or closed, as the response
 //! announces.
 
 use serde_json::json;
@@ -13,7 +13,7 @@ const BODIES: [(&str, &str); 3] = [
     (CHUNKED, "5\r\nabcde\r\n0\r\nX-Sum: 1\r\n\r\n"),
 ];
 
-/// The part of a body that an agent has sent when it waits for the answer.
+/// The part of a body that an agent has sent when it waits for the response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sent {
     All,
@@ -82,8 +82,8 @@ impl World {
     }
 }
 
-/// Asserts that the socket does what the answer announces: it is closed, or the next request is
-/// answered.
+/// Asserts that the socket is closed, or that the next request on it is answered, as the response
+/// announced.
 fn keeps_its_word(agent: &mut Agent, closes: bool, what: &str) {
     if closes {
         agent.expect_close();
@@ -94,7 +94,7 @@ fn keeps_its_word(agent: &mut Agent, closes: bool, what: &str) {
 }
 
 #[test]
-fn an_answer_says_whether_its_socket_closes_whatever_body_is_unread() {
+fn a_response_announces_if_its_socket_closes_whatever_body_is_unread() {
     // F-269
     let gate = Gate::new();
     let world = World::new(&gate);
@@ -153,7 +153,7 @@ fn an_answer_says_whether_its_socket_closes_whatever_body_is_unread() {
 
 #[test]
 fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
-    // F-269: however much of the body has arrived.
+    // F-269: also if all of the body has arrived.
     let gate = Gate::new();
     let world = World::new(&gate);
     let mut running = world.program.start(&[]);
@@ -206,8 +206,8 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
             "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n{arrived}"
         ));
         assert_eq!(reply.status, 405, "{reply:?}");
-        let said = reply.fields.single_value("connection").as_deref() == Some("close");
-        assert_eq!(said, closes, "{reply:?}");
+        let announced = reply.fields.single_value("connection").as_deref() == Some("close");
+        assert_eq!(announced, closes, "{reply:?}");
         if closes {
             operator.expect_close();
         } else {
@@ -218,8 +218,8 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
 }
 
 #[test]
-fn an_upstreams_answer_before_the_body_was_sent_says_that_the_socket_closes() {
-    // F-269: the same holds for a forwarded answer. The upstream answers before it has read the
+fn an_early_response_of_the_upstream_announces_that_the_socket_closes() {
+    // F-269: the same holds for a forwarded response. The upstream responds before it has read the
     // body, and closes.
     let up = Upstream::script(|wire| {
         wire.head();

@@ -1,4 +1,4 @@
-//! Bodies of responses: their ends, their caps, their pieces.
+//! Bodies of responses: framing, caps and pieces.
 
 use serde_json::json;
 
@@ -56,7 +56,7 @@ fn a_committed_response_over_the_cap_is_aborted_at_it() {
 }
 
 #[test]
-fn a_response_that_never_ends_meets_the_deadline() {
+fn a_response_that_never_ends_is_cut_at_the_deadline() {
     // F-115
     let up = Upstream::script(|wire| {
         let request = wire.request().expect("a request");
@@ -106,7 +106,7 @@ fn a_flood_of_one_byte_chunks_does_not_pass() {
     let reply = Agent::connect(&sidecar).get("/crm/x");
     if reply.status == 200 {
         assert_eq!(reply.ending, Ending::Aborted);
-        // What did pass was coalesced.
+        // The bytes that passed were coalesced.
         assert!(
             reply.chunks.len() < reply.body.len() / 100 + 10,
             "{} chunks",
@@ -193,7 +193,7 @@ fn transfer_codings_other_than_chunked() {
 }
 
 #[test]
-fn bodies_that_break_off_are_never_whole() {
+fn truncated_bodies_are_never_whole() {
     // F-123
     for (fields, body) in [
         ("Content-Length: 10\r\n", "abc"),
@@ -215,7 +215,7 @@ fn bodies_that_break_off_are_never_whole() {
 }
 
 #[test]
-fn old_responses_are_framed_anew() {
+fn http_1_0_responses_are_framed_again() {
     // F-125, F-92
     let old = "HTTP/1.0 200 OK\r\nX-A: b\r\n\r\nuntil the end";
     let reply = answer_to(old);

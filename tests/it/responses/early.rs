@@ -61,7 +61,7 @@ fn an_early_success_streams_while_the_upload_goes_on() {
         agent.send(rest);
         assert_eq!(agent.chunk().as_deref(), Some(&b"second"[..]));
         assert_eq!(agent.chunk().as_deref(), Some(&b""[..]));
-        // A head that came before the end of the body makes the socket unusable (F-218).
+        // A head that arrives before the end of the body makes the socket unusable (F-218).
         up.wait_closed(1);
     }
 }
@@ -90,7 +90,7 @@ fn an_upload_goes_on_after_its_response_is_over() {
         assert_eq!(reply.ending, Ending::Whole, "{response:?}");
         assert!(matches!(reply.text().as_str(), "early" | ""), "{reply:?}");
         assert!(!done.is_open());
-        // The next request directly follows the body, and waits for its end.
+        // The next request directly follows the body, and waits for the end of the exchange.
         agent.send("worldGET /crm/y HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(
             agent.reply().expect_status(200).text(),

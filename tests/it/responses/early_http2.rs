@@ -46,13 +46,13 @@ fn data(stream: u32, body: &str, flags: u8) -> Vec<u8> {
     frame(DATA, flags, stream, body.as_bytes())
 }
 
-/// A whole response.
+/// Returns a complete response.
 fn answer(stream: u32, body: &str) -> Vec<u8> {
     let head = frame(HEADERS, END_HEADERS, stream, STATUS_200);
     [head, data(stream, body, END_STREAM)].concat()
 }
 
-/// The next frame that belongs to a request.
+/// Returns the next frame that belongs to a request.
 fn next(wire: &mut Wire) -> Frame {
     loop {
         let frame = h2::next_frame(wire).expect("the session ended");
@@ -177,7 +177,7 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
             wire.send([head(stream, status), data(stream, "first", 0)].concat());
             is_sent.wait();
             wire.send(data(stream, "second", END_STREAM));
-            // Not DATA: the rest of the body is not sent up.
+            // No DATA frame: the rest of the body is not sent.
             let reset = next(wire);
             assert_eq!((reset.kind, reset.stream), (RST_STREAM, stream));
             assert_eq!(reset.payload, CANCEL);
@@ -251,7 +251,7 @@ fn an_upload_that_waits_for_a_window_ends_after_an_early_response() {
 }
 
 #[test]
-fn an_upload_whose_agent_has_left_gives_its_slot_back() {
+fn an_upload_whose_agent_has_left_releases_its_slot() {
     // F-220, F-272: the upstream has answered and reads no more of the body.
     let full = Gate::new();
     let up = without_window(&full, "200");

@@ -6,7 +6,7 @@ use super::{PROTOCOL, answer_to, assert_all_refused, before, ok};
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 #[test]
-fn a_length_that_is_no_body() {
+fn a_length_without_a_body() {
     // F-114
     let up = Upstream::reply(ok("Content-Length: 5000\r\nX-A: b\r\n", ""));
     let sidecar = before(&up);
@@ -106,7 +106,7 @@ fn switching_protocols_unasked() {
 }
 
 #[test]
-fn statuses_that_are_none() {
+fn invalid_statuses() {
     // F-120
     let rows = ["099", "20", "abc", "600", "999", "-20", "2000", "", "+20"]
         .map(|status| format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nhi"));
@@ -115,7 +115,7 @@ fn statuses_that_are_none() {
 }
 
 #[test]
-fn heads_that_are_none() {
+fn invalid_heads() {
     // F-126
     let rows = [
         "just text\r\n\r\n",
@@ -267,7 +267,7 @@ fn no_reference_leads_into_another_connection() {
 }
 
 #[test]
-fn references_whose_host_depends_on_the_reader_are_left_out() {
+fn references_whose_host_depends_on_the_parser_are_dropped() {
     // F-237
     let (up, sidecar) = redirecting();
     let (host, own) = (up.address(), sidecar.address());
@@ -304,7 +304,7 @@ fn references_whose_host_depends_on_the_reader_are_left_out() {
 }
 
 #[test]
-fn fields_that_never_come_down() {
+fn fields_that_never_reach_the_agent() {
     // F-129
     let names = [
         "Set-Cookie",
@@ -326,7 +326,7 @@ fn fields_that_never_come_down() {
         "X-Egressd_Request-Id",
         "X.Egressd.Error",
         "Proxy_Status",
-        // F-233: what changes how a browser treats other connections.
+        // F-233: fields that change how a browser treats other connections.
         "Accept-CH",
         "Attribution-Reporting-Register-Source",
         "Origin-Agent-Cluster",
@@ -360,7 +360,7 @@ fn fields_that_never_come_down() {
 }
 
 #[test]
-fn what_the_upstream_says_about_retries_and_itself_comes_down() {
+fn fields_about_retries_and_the_upstream_itself_reach_the_agent() {
     // F-129: SDKs read these headers, and the upstream decides their values.
     let fields = "X-Should-Retry: true\r\nRetry-After: 3\r\nX-Proxy-Cache: HIT\r\nNo-Vary-Search: key-order\r\nX-Egress: 1\r\nContent-Length: 2\r\n";
     let reply = answer_to(ok(fields, "hi"));
@@ -377,7 +377,7 @@ fn what_the_upstream_says_about_retries_and_itself_comes_down() {
 }
 
 #[test]
-fn cookies_come_down_where_they_are_allowed() {
+fn cookies_reach_the_agent_if_they_are_allowed() {
     // F-129
     let up = Upstream::reply(ok(
         "Set-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 0\r\n",

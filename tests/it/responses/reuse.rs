@@ -9,7 +9,7 @@ use super::{CHUNKED, before, ok};
 use crate::support::wire::{ReceivedRequest, Wire};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
-/// A server like Python's `http.server`: it never reads a body, and takes its bytes for the next
+/// A server like Python's `http.server`, which never reads a body and parses its bytes as the next
 /// request.
 fn careless(wire: &mut Wire, honours_close: bool) {
     while let Some(request) = wire.head() {
@@ -259,7 +259,7 @@ fn a_bodiless_answer_that_announces_a_body_costs_the_socket() {
 }
 
 #[test]
-fn a_late_body_answers_nobody() {
+fn a_late_body_is_not_taken_for_a_response() {
     // F-219
     let sent = Gate::new();
     let late = sent.clone();
@@ -284,7 +284,7 @@ fn a_late_body_answers_nobody() {
 }
 
 #[test]
-fn the_announced_idle_time_is_kept_to() {
+fn the_announced_idle_time_is_respected() {
     // F-223
     for (fields, kept) in [
         ("Keep-Alive: timeout=60, max=100\r\n", true),

@@ -1,4 +1,4 @@
-//! What becomes of the socket that a response came on.
+//! The upstream's socket after a response: reused, closed or retried.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{CHUNKED, PROTOCOL, before, ok};
 use crate::support::certs::{self, Alpn};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
-/// An upstream whose first socket serves one request, then takes one more and closes without an answer.
+/// An upstream whose first socket serves one request, and closes without a response to the second.
 fn closes_on_reuse() -> Upstream {
     Upstream::script(|wire| {
         wire.request();
@@ -38,7 +38,7 @@ fn a_declared_length_over_the_cap() {
 }
 
 #[test]
-fn extra_bytes_after_a_response_are_nobodys() {
+fn extra_bytes_after_a_response_are_discarded() {
     // F-124
     let forged = ok("Content-Length: 6\r\n", "forged");
     for extra in ["garbage", forged.as_str()] {
@@ -58,7 +58,7 @@ fn extra_bytes_after_a_response_are_nobodys() {
 }
 
 #[test]
-fn a_response_before_any_request_is_nobodys() {
+fn a_response_before_any_request_is_discarded() {
     // F-124
     let gate = Gate::new();
     let sent = gate.clone();
@@ -95,7 +95,7 @@ fn a_reset_before_the_head() {
 }
 
 #[test]
-fn an_upstream_that_requires_a_client_certificate_says_so() {
+fn a_required_client_certificate_is_reported() {
     // F-225: under TLS 1.3 the alert arrives while egressd waits for the response.
     for alpn in [Alpn::Http1, Alpn::H2] {
         let config = certs::asking_for_certificates(alpn, false, &[&rustls::version::TLS13]);
@@ -114,7 +114,7 @@ fn an_upstream_that_requires_a_client_certificate_says_so() {
 }
 
 #[test]
-fn a_certificate_of_an_authority_says_why_it_is_refused() {
+fn a_certificate_of_an_authority_is_refused_with_the_reason() {
     // F-226
     let up = Upstream::with_tls(certs::self_signed_authority());
     let reply = Agent::connect(&before(&up)).get("/crm/x");
@@ -145,7 +145,7 @@ fn an_early_final_response_is_relayed_and_the_upload_stopped() {
         let reply = agent.reply();
         assert!(status.starts_with(&reply.status.to_string()), "{reply:?}");
         assert_eq!(reply.text(), "early");
-        // The socket that the body was broken off on serves nobody else.
+        // The socket of the aborted body serves no other request.
         up.wait_closed(1);
         assert_eq!(
             Agent::connect(&sidecar)
@@ -159,7 +159,7 @@ fn an_early_final_response_is_relayed_and_the_upload_stopped() {
 }
 
 #[test]
-fn a_reused_socket_that_closes_is_retried_once_where_that_is_safe() {
+fn a_request_on_a_reused_socket_that_closes_is_retried_once_if_that_is_safe() {
     // F-135
     for (method, body, again) in [
         ("GET", "", true),
@@ -190,7 +190,8 @@ fn a_pooled_socket_that_closed_while_idle_is_not_used() {
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
     for sockets in 1..=3 {
-        // The end of the stream may be seen before the request is written or after: both times it is sent again.
+        // egressd may notice the end of the stream before or after it writes the request. It sends
+        // the request again in both cases.
         assert_eq!(agent.get("/crm/x").expect_status(200).text(), "hi");
         assert_eq!(up.sockets(), sockets);
     }
