@@ -40,6 +40,7 @@ mod request_id;
 mod response_body;
 mod response_fields;
 mod searched_body;
+mod suggestion;
 mod token_retry;
 mod trailers;
 mod upload;

@@ -72,7 +72,7 @@ impl Admission {
         }
         Err(Refusal::new(
             RefusalCode::Draining,
-            "egressd is stopping; send the request to its successor.",
+            "egressd is stopping and accepts no new requests. Send the request again once it has been replaced or restarted.",
         ))
     }
 }
@@ -96,12 +96,16 @@ impl InFlight {
         } = &*self.admission;
         // With a lower `max_in_flight`, the shortage changes nothing.
         let is_memory_short = *max_in_flight > MIN_IN_FLIGHT && shortage.is_set();
-        let why = if is_memory_short {
-            "egressd is short of memory, and takes new requests again once there is more of it."
+        let detail = if is_memory_short {
+            format!(
+                "egressd is short of memory, and until more is free it serves only {MIN_IN_FLIGHT} requests at once. Send the request again later."
+            )
         } else {
-            "egressd serves as many requests as it may (`proxy.max_in_flight`)."
+            format!(
+                "`proxy.max_in_flight` is {max_in_flight}, and as many requests are in flight. Send the request again once one of them has ended."
+            )
         };
-        Err(Refusal::new(RefusalCode::Overloaded, why))
+        Err(Refusal::new(RefusalCode::Overloaded, detail))
     }
 }
 

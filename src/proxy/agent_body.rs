@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::deadlines;
-use super::error::AgentFault;
+use super::error::{AgentFault, BodyCap};
 use crate::server::{RequestBody, SocketTimers};
 
 /// The number of frames that any body may have, however small they are.
@@ -33,15 +34,17 @@ pub(super) struct AgentBody {
     incoming: RequestBody,
     timers: Arc<SocketTimers>,
     state: Arc<AgentBodyState>,
-    cap: u64,
+    cap: BodyCap,
+    exchange_timeout: Duration,
     frames: u64,
 }
 
 impl AgentBody {
-    /// Puts a body under a cap, in bytes.
+    /// Puts a body under a cap. `exchange_timeout` is the timeout of the whole exchange.
     pub(super) fn new(
         incoming: RequestBody,
-        cap: u64,
+        cap: BodyCap,
+        exchange_timeout: Duration,
         timers: Arc<SocketTimers>,
         state: Arc<AgentBodyState>,
     ) -> Self {
@@ -50,6 +53,7 @@ impl AgentBody {
             timers,
             state,
             cap,
+            exchange_timeout,
             frames: 0,
         }
     }
@@ -58,10 +62,14 @@ impl AgentBody {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
         let received = self.state.received_bytes.fetch_add(length, Relaxed) + length;
         self.frames += 1;
-        if received > self.cap {
-            Err(AgentFault::TooLarge)
+        if received > self.cap.bytes {
+            // hyper never yields more bytes than a declared length.
+            Err(AgentFault::TooLarge {
+                cap: self.cap,
+                declared: None,
+            })
         } else if self.frames > FREE_FRAMES + received / BYTES_PER_FRAME {
-            Err(AgentFault::Malformed)
+            Err(AgentFault::FrameFlood(self.frames))
         } else {
             Ok(())
         }
@@ -84,7 +92,7 @@ impl http_body::Body for AgentBody {
             // The timer runs only while egressd waits for the agent. While the upstream is slow to
             // take the body, nothing is awaited.
             self.timers.set_body_awaited(true);
-            return match deadlines::agent_body_fault(&self.timers) {
+            return match deadlines::agent_body_fault(&self.timers, self.exchange_timeout) {
                 Some(fault) => Poll::Ready(Some(Err(self.fail(fault)))),
                 None => Poll::Pending,
             };

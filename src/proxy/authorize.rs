@@ -7,6 +7,7 @@ use http::request::Parts;
 use super::code::RefusalCode;
 use super::identify::{Identified, not_canonical};
 use super::refusal::Refusal;
+use super::suggestion::nearest_pattern;
 use crate::route::{CanonicalPath, Lookup, Method, MethodSet, Pattern};
 use crate::snapshot::ConnectionEntry;
 
@@ -43,7 +44,7 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
         return Err(Refusal::new(
             RefusalCode::ConnectionDisabled,
             format!(
-                "The operator has switched the connection `{}` off.",
+                "The operator has disabled the connection `{}`.",
                 connection.id
             ),
         ));
@@ -70,9 +71,16 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
         .allowing(methods)
         .listing_routes()),
         Lookup::NotFound { trailing_slash } => {
-            let near =
-                trailing_slash.and_then(|index| entry.connection.routes.patterns().get(index));
-            Err(Refusal::new(RefusalCode::RouteNotAllowed, not_found(near)).listing_routes())
+            let patterns = connection.routes.patterns();
+            let mut detail =
+                "No pattern in `allowed_routes` matches this path; the match is exact and case-sensitive."
+                    .to_owned();
+            if let Some(pattern) = trailing_slash.and_then(|index| patterns.get(index)) {
+                detail += &with_slash(pattern);
+            } else if let Some(pattern) = nearest_pattern(method, &path, patterns) {
+                detail += &format!(" The most similar pattern is `{pattern}`.");
+            }
+            Err(Refusal::new(RefusalCode::RouteNotAllowed, detail).listing_routes())
         }
     }
 }
@@ -89,14 +97,9 @@ fn wrong_method(written: &str, methods: MethodSet) -> String {
     }
 }
 
-fn not_found(near: Option<&Pattern>) -> String {
-    let plain =
-        "No pattern in `allowed_routes` admits this path; the match is exact and case-sensitive.";
-    match near {
-        None => plain.to_owned(),
-        Some(pattern) => format!(
-            "{plain} `{}` would admit the path with a slash at its end, which is another path: add the slash, or ask the operator for a pattern of its own.",
-            pattern.as_str()
-        ),
-    }
+/// Returns the advice for a path that lacks the trailing slash of this pattern.
+fn with_slash(pattern: &Pattern) -> String {
+    format!(
+        " `{pattern}` would match the path with a slash at its end, which is another path: add the slash, or ask the operator for a pattern without it."
+    )
 }

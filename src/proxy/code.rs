@@ -96,7 +96,7 @@ codes! {
     UpstreamProtocolError: "upstream_protocol_error", BAD_GATEWAY, Upstream, true, "http_protocol_error", "The upstream broke the protocol";
     AddressRefused: "address_refused", BAD_GATEWAY, Upstream, false, "destination_ip_prohibited", "The upstream's address is forbidden";
     ResponseTooLarge: "response_too_large", BAD_GATEWAY, Upstream, false, "http_response_body_size", "The response is too large";
-    CredentialReflected: "credential_reflected", BAD_GATEWAY, Upstream, false, "http_protocol_error", "The response holds a credential";
+    CredentialReflected: "credential_reflected", BAD_GATEWAY, Upstream, false, "http_protocol_error", "The response contains a credential";
     CredentialExposed: "credential_exposed", SERVICE_UNAVAILABLE, Proxy, false, "proxy_configuration_error", "The connection's credential was exposed";
     InternalError: "internal_error", INTERNAL_SERVER_ERROR, Proxy, true, "proxy_internal_error", "egressd failed";
     Overloaded: "overloaded", SERVICE_UNAVAILABLE, Proxy, true, "connection_limit_reached", "Too many requests at once";

@@ -1,38 +1,66 @@
 //! The result of an exchange whose time limit has passed. The timers of `server` measure the time
 //! and wake the task. The party to blame depends on what the exchange was waiting for.
 
+use std::time::Duration;
+
 use super::code::RefusalCode;
 use super::error::{AgentFault, ExchangeError};
 use super::refusal::Refusal;
 use crate::server::{ExceededLimit, SocketTimers};
 
-/// Returns the refusal of a request that has no response in time, if a limit has passed.
-pub(super) fn refuse_without_response(timers: &SocketTimers) -> Option<Refusal> {
-    Some(match timers.exceeded_limit()? {
-        ExceededLimit::Grace => Refusal::new(
-            RefusalCode::Draining,
-            "egressd stopped before the upstream answered. Whether it got the request is not known.",
-        ),
-        ExceededLimit::Exchange if !timers.is_body_awaited() => {
-            ExchangeError::DeadlineExceeded.into()
+/// A limit that passed before the request had a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PassedLimit {
+    limit: ExceededLimit,
+    awaits_agent_body: bool,
+}
+
+impl PassedLimit {
+    /// Returns the limit that has passed, if one has. The state of the agent's body must be read
+    /// now: it changes when the stages are dropped.
+    pub(super) fn find(timers: &SocketTimers) -> Option<Self> {
+        Some(Self {
+            limit: timers.exceeded_limit()?,
+            awaits_agent_body: timers.is_body_awaited(),
+        })
+    }
+
+    /// Returns the refusal of the request, whose exchange has this timeout.
+    pub(super) fn to_refusal(self, timers: &SocketTimers, exchange_timeout: Duration) -> Refusal {
+        match self.limit {
+            ExceededLimit::Grace => Refusal::new(
+                RefusalCode::Draining,
+                "egressd stopped before the upstream answered. The upstream may have processed the request.",
+            ),
+            ExceededLimit::Exchange if !self.awaits_agent_body => {
+                ExchangeError::DeadlineExceeded(exchange_timeout).into()
+            }
+            ExceededLimit::Exchange => AgentFault::Late(exchange_timeout).into(),
+            ExceededLimit::Body => AgentFault::Idle(timers.body_idle_timeout()).into(),
         }
-        ExceededLimit::Exchange | ExceededLimit::Body => AgentFault::Idle.into(),
-    })
+    }
 }
 
 /// Returns the fault of an agent whose body does not arrive in time, if a limit has passed.
-pub(super) fn agent_body_fault(timers: &SocketTimers) -> Option<AgentFault> {
+pub(super) fn agent_body_fault(
+    timers: &SocketTimers,
+    exchange_timeout: Duration,
+) -> Option<AgentFault> {
     match timers.exceeded_limit()? {
-        ExceededLimit::Body | ExceededLimit::Exchange => Some(AgentFault::Idle),
+        ExceededLimit::Body => Some(AgentFault::Idle(timers.body_idle_timeout())),
+        ExceededLimit::Exchange => Some(AgentFault::Late(exchange_timeout)),
         // The pipeline refuses the request, and this is not the agent's fault.
         ExceededLimit::Grace => None,
     }
 }
 
 /// Returns the error of a response whose body does not arrive in time, if the deadline has passed.
-pub(super) fn response_body_error(timers: &SocketTimers) -> Option<ExchangeError> {
+pub(super) fn response_body_error(
+    timers: &SocketTimers,
+    exchange_timeout: Duration,
+) -> Option<ExchangeError> {
     (timers.exceeded_limit() == Some(ExceededLimit::Exchange))
-        .then_some(ExchangeError::DeadlineExceeded)
+        .then_some(ExchangeError::DeadlineExceeded(exchange_timeout))
 }
 
 /// Returns the code of a response that was dropped before its end because a limit has passed. With

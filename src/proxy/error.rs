@@ -3,6 +3,9 @@
 //!
 //! Agents may see every text here, as they may see those of [`Failure`].
 
+use std::fmt;
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::upstream::Failure;
@@ -17,42 +20,102 @@ pub enum ExchangeError {
     #[error(transparent)]
     Agent(#[from] AgentFault),
     /// The response contains a secret.
-    #[error("the upstream's response holds a credential, which must not reach an agent")]
+    #[error("the upstream's response contains a credential, which must not reach an agent")]
     Reflected,
     /// The response names a charset that cannot be searched for secrets.
-    #[error(
-        "the upstream's response is in a charset in which it cannot be searched for credentials"
-    )]
+    #[error("the upstream's response has a charset in which it cannot be searched for credentials")]
     Unsearchable,
     /// Another response contained a secret that can be guessed. A further response could reveal to
     /// the agent if a guess is right.
     #[error(
-        "a response of this connection or of another one held a credential that is short enough to be guessed, so the connection is closed until the operator changes it"
+        "a response of this or another connection contained a credential that is short enough to be guessed, so the connection is closed until the operator changes the credential"
     )]
     Exposed,
-    /// The deadline of the exchange passed.
-    #[error("the connection's timeout passed")]
-    DeadlineExceeded,
+    /// The deadline of the exchange, which has this timeout, passed.
+    #[error(
+        "the response was not complete within {} s (the connection's `timeout_seconds`)",
+        .0.as_secs()
+    )]
+    DeadlineExceeded(Duration),
+    /// The response is larger than this cap of the connection, in bytes.
+    #[error(
+        "the response body has more than {0} bytes (the connection's `max_response_size_bytes`)"
+    )]
+    ResponseTooLarge(u64),
     /// A bug in egressd. The panic hook has logged it.
-    #[error("egressd failed on this exchange; its log says where")]
+    #[error(
+        "egressd failed on this exchange because of an internal error, which its log describes"
+    )]
     Panicked,
 }
 
 /// An error in the agent's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AgentFault {
-    /// The body is larger than the cap.
-    #[error("the request body is over the cap")]
-    TooLarge,
-    /// No byte arrived for too long, or the body was incomplete when the deadline passed.
-    #[error("the request body did not arrive in time")]
-    Idle,
-    /// The framing is invalid, or there are far too many tiny frames.
-    #[error("the request body is not framed legally, or comes in far too many tiny frames")]
+    /// The body is larger than the cap. `declared` is its `Content-Length`, if it has one.
+    #[error("the request body has {}, but {cap}", SizeText(*declared, cap.bytes))]
+    TooLarge {
+        /// The cap that was exceeded.
+        cap: BodyCap,
+        /// The length that the head declares.
+        declared: Option<u64>,
+    },
+    /// No byte of the body arrived for this time.
+    #[error(
+        "no byte of the request body arrived for {} s (`proxy.body_idle_timeout_seconds`)",
+        .0.as_secs()
+    )]
+    Idle(Duration),
+    /// The body was incomplete when the deadline of the exchange, which has this timeout, passed.
+    #[error(
+        "the request body was not complete within {} s (the connection's `timeout_seconds`)",
+        .0.as_secs()
+    )]
+    Late(Duration),
+    /// The framing is invalid.
+    #[error("the request body is not framed correctly")]
     Malformed,
+    /// The body has far too many tiny frames: this many, when it was rejected.
+    #[error("the request body has {0} chunks, too many for its size; send fewer and larger ones")]
+    FrameFlood(u64),
     /// The agent disconnected before its body was complete.
-    #[error("the agent hung up before its request body was whole")]
+    #[error("the agent disconnected before its request body was complete")]
     Gone,
+}
+
+/// The cap of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyCap {
+    /// The most bytes of a body.
+    pub bytes: u64,
+    /// `true` if the cap is lower than `proxy.max_request_body_bytes`, because the body is signed.
+    pub is_for_signing: bool,
+}
+
+impl fmt::Display for BodyCap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            bytes,
+            is_for_signing,
+        } = self;
+        if *is_for_signing {
+            write!(f, "a body that egressd signs may have at most {bytes}")
+        } else {
+            write!(f, "`proxy.max_request_body_bytes` allows at most {bytes}")
+        }
+    }
+}
+
+/// The size of a body that exceeds a cap: as declared, or compared with the cap.
+struct SizeText(Option<u64>, u64);
+
+impl fmt::Display for SizeText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(declared) => write!(f, "{declared} bytes (`Content-Length`)"),
+            None => write!(f, "more than {} bytes", self.1),
+        }
+    }
 }
 
 impl ExchangeError {
@@ -64,7 +127,8 @@ impl ExchangeError {
             // No registered type is closer. The response is valid HTTP, but must not be passed on.
             Self::Reflected | Self::Unsearchable => "http_protocol_error",
             Self::Exposed => "proxy_configuration_error",
-            Self::DeadlineExceeded => "connection_read_timeout",
+            Self::DeadlineExceeded(_) => "connection_read_timeout",
+            Self::ResponseTooLarge(_) => "http_response_body_size",
             Self::Panicked => "proxy_internal_error",
         }
     }

@@ -2,7 +2,7 @@
 //! abandoned.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use http::request::Parts;
@@ -60,11 +60,16 @@ impl Exchange {
         }
     }
 
-    /// Returns the deadline of the exchange.
-    pub(super) fn deadline(&self) -> Instant {
+    /// Returns the timeout of the exchange, once its connection is found.
+    pub(super) fn timeout(&self) -> Duration {
         let entry = self.entry.as_ref();
         let timeout = entry.map(|entry| entry.connection.caps.timeout.duration());
-        self.begun + timeout.unwrap_or_default()
+        timeout.unwrap_or_default()
+    }
+
+    /// Returns the deadline of the exchange.
+    pub(super) fn deadline(&self) -> Instant {
+        self.begun + self.timeout()
     }
 
     /// Sets the connection, which counts this exchange from now on.

@@ -20,6 +20,7 @@ use super::request_fields::{Accept, FieldSources, RequestFields};
 use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::{authorize, forward, identify};
 use crate::credential::signing::X_WEBHOOK_SIGNATURE;
+use crate::domain::caller;
 use crate::reflection;
 use crate::route::CanonicalPath;
 use crate::snapshot::{ConnectionEntry, Snapshot};
@@ -109,6 +110,9 @@ pub enum InvalidRequest {
     /// The target is neither a path nor an `http://` URL that hyper could parse.
     #[error("the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy")]
     Target,
+    /// The target is an `https://` URL of this proxy, which serves plain HTTP.
+    #[error("agents reach egressd over plain HTTP; write `http://` instead of `https://`")]
+    Https,
     /// A header is not valid. `number` counts the headers from 1.
     #[error("header {number} (`-H`) {fault}")]
     Header {
@@ -126,7 +130,7 @@ pub enum InvalidRequest {
     )]
     Body,
     /// The query has a character that must be percent-encoded.
-    #[error("the query has a character that must be percent-encoded; write a blank as `%20`")]
+    #[error("the query has a character that must be percent-encoded; write a space as `%20`")]
     Query,
 }
 
@@ -178,7 +182,7 @@ pub fn explain(
 ) -> Result<ExplainOutcome, InvalidRequest> {
     let (mut entry, mut deleted) = (None, None);
     let mut has_framing = false;
-    let explained = parse_request(request)?.and_then(|parts| {
+    let explained = parse_request(request, allowed_hosts)?.and_then(|parts| {
         has_framing = FRAMING.iter().any(|name| parts.headers.contains_key(name));
         let named = identify::named_entry(&parts, snapshot);
         deleted = named.filter(|entry| !entry.is_live()).cloned();
@@ -288,7 +292,10 @@ fn names<'n>(all: impl IntoIterator<Item = &'n HeaderName>) -> Vec<String> {
 
 /// Parses a request. A path that hyper's parser would refuse with an empty body is refused as a
 /// path that is not canonical.
-fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, InvalidRequest> {
+fn parse_request(
+    request: RequestInput<'_>,
+    allowed_hosts: &[String],
+) -> Result<Result<Parts, Refusal>, InvalidRequest> {
     let method =
         Method::from_bytes(request.method.as_bytes()).map_err(|_| InvalidRequest::Method)?;
     // Clients never send a fragment (RFC 9110 §7.1).
@@ -302,6 +309,9 @@ fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, In
             .ok_or(InvalidRequest::Target)?,
         None => ("localhost", target),
     };
+    if names_own_host_over_https(request.target, allowed_hosts) {
+        return Err(InvalidRequest::Https);
+    }
     let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
     if request.headers.len() > MAX_HEADERS {
         return Err(InvalidRequest::TooManyHeaders);
@@ -323,6 +333,17 @@ fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, In
     *parsed.uri_mut() = uri;
     *parsed.headers_mut() = headers;
     Ok(Ok(parsed.into_parts().0))
+}
+
+/// Returns whether the target is an `https://` URL of egressd itself. A client with such a base URL
+/// fails in its TLS handshake, so there is no request to explain. Any other `https://` URL is
+/// explained as a request to a forward proxy.
+fn names_own_host_over_https(target: &str, allowed_hosts: &[String]) -> bool {
+    let Some(rest) = target.strip_prefix("https://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    caller::check_host(authority.as_bytes(), allowed_hosts).is_ok()
 }
 
 /// Parses the headers, and adds `host` if they have no Host.

@@ -9,6 +9,7 @@ use http_body::Body as _;
 
 use super::accounting::RequestProgress;
 use super::code::RefusalCode;
+use super::error::ExchangeError;
 use super::location::LocationRewriter;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
@@ -100,7 +101,7 @@ pub(super) async fn forward(
     scrub_response(&mut response, &rewriter);
     let mut response = SearchedBody::begin(response, credential, upload.signature().as_ref())?;
     let awaited = response.body_mut().await_first().await;
-    awaited.map_err(|error| account.find_cause(error))?;
+    awaited.map_err(|error| find_cause(error, connection, account))?;
     let request_id = context.request_id.to_value();
     response.headers_mut().insert(X_REQUEST_ID, request_id);
     Ok((response, slot))
@@ -122,6 +123,20 @@ async fn read_and_sign(
     let upload = body.sign(key).await?;
     account.is_signed = upload.signature().is_some();
     Ok(upload)
+}
+
+/// Returns the error with what the upstream module cannot know: the fault of the agent's body, and
+/// the connection's cap.
+fn find_cause(
+    error: ExchangeError,
+    connection: &Connection,
+    account: &RequestProgress,
+) -> ExchangeError {
+    if error == ExchangeError::Upstream(Failure::TooLarge) {
+        ExchangeError::ResponseTooLarge(connection.caps.response.bytes())
+    } else {
+        account.find_cause(error)
+    }
 }
 
 /// The parts of a request that are the same in every attempt. The token and the body differ.
@@ -174,7 +189,7 @@ impl AttemptContext<'_> {
                 upload.restore_body(body);
                 AttemptError::CredentialExpired
             } else {
-                AttemptError::Refused(account.find_cause(failure.into()).into())
+                AttemptError::Refused(find_cause(failure.into(), connection, account).into())
             }
         })
     }
@@ -254,8 +269,12 @@ pub(crate) fn upstream_target(
     path: &[u8],
     query: Option<&str>,
 ) -> Result<String, Refusal> {
-    let path = std::str::from_utf8(path)
-        .map_err(|_| Refusal::new(RefusalCode::InternalError, "A matched path was not ASCII."))?;
+    let path = std::str::from_utf8(path).map_err(|_| {
+        Refusal::new(
+            RefusalCode::InternalError,
+            "The path that was matched is not ASCII.",
+        )
+    })?;
     let base = connection.base_url.path();
     let mut target =
         String::with_capacity(base.len() + path.len() + query.map_or(0, |query| query.len() + 1));

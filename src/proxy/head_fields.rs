@@ -23,7 +23,8 @@ pub(super) struct HeadFields<'r> {
     codings: SingleField<'r>,
     host: SingleField<'r>,
     offers_websocket: bool,
-    is_from_page: bool,
+    /// The sign that the request comes from a web page, if there is one.
+    page_sign: Option<&'static str>,
 }
 
 /// A field that a request may have once.
@@ -56,13 +57,17 @@ impl<'r> HeadFields<'r> {
             } else if *name == UPGRADE {
                 fields.offers_websocket |= names_websocket(value);
             } else if *name == ORIGIN {
-                fields.is_from_page = true;
+                fields.page_sign = Some("an `Origin`");
             } else if name.as_str() == "sec-fetch-site" {
-                fields.is_from_page |= !caller::is_same_site(value.as_bytes());
+                if !caller::is_same_site(value.as_bytes()) {
+                    fields.page_sign = Some("a `Sec-Fetch-Site` of another site");
+                }
             } else if name.as_str() == "service-worker" {
                 // A service worker would see the requests of every connection (Service Workers
                 // §6.2).
-                fields.is_from_page |= value.as_bytes().eq_ignore_ascii_case(b"script");
+                if value.as_bytes().eq_ignore_ascii_case(b"script") {
+                    fields.page_sign = Some("`Service-Worker: script`");
+                }
             }
         }
         fields
@@ -81,7 +86,7 @@ impl<'r> HeadFields<'r> {
         }
         Err(Refusal::new(
             RefusalCode::MalformedRequest,
-            "`Transfer-Encoding` may only say `chunked`, once.",
+            "The only valid `Transfer-Encoding` is `chunked`, sent once.",
         ))
     }
 
@@ -91,7 +96,7 @@ impl<'r> HeadFields<'r> {
         }
         Err(Refusal::new(
             RefusalCode::UpgradeRefused,
-            "egressd carries no WebSockets; use the API's plain HTTP routes.",
+            "egressd does not support WebSockets (`Upgrade: websocket`). Use the API's plain HTTP routes.",
         ))
     }
 
@@ -103,7 +108,10 @@ impl<'r> HeadFields<'r> {
         }
         Err(Refusal::new(
             RefusalCode::HeadersTooLarge,
-            "The request's header fields are over 64 KiB in all.",
+            format!(
+                "The header fields have {} bytes together; at most {MAX_FIELD_BYTES} are allowed.",
+                self.bytes
+            ),
         ))
     }
 
@@ -113,15 +121,23 @@ impl<'r> HeadFields<'r> {
         &self,
         allowed_hosts: &[String],
     ) -> Result<ServedHost, Refusal> {
-        let SingleField::Present(host) = self.host else {
-            return Err(unclear_host());
+        let host = match self.host {
+            SingleField::Present(host) => host,
+            SingleField::Absent => return Err(unclear_host("The request has no `Host` header.")),
+            SingleField::Repeated => {
+                return Err(unclear_host(
+                    "The request has several `Host` headers; send exactly one.",
+                ));
+            }
         };
         match caller::check_host(host.as_bytes(), allowed_hosts) {
             Ok(served) => Ok(served),
-            Err(InvalidHost::Unclear) => Err(unclear_host()),
+            Err(InvalidHost::Unclear) => Err(unclear_host(
+                "The `Host` header is not one host with an optional port.",
+            )),
             Err(InvalidHost::Foreign) => Err(Refusal::new(
                 RefusalCode::HostNotAllowed,
-                "The `Host` header must be localhost, a name under `.localhost` or a loopback address; the operator can add more in `proxy.allowed_hosts`.",
+                "The `Host` header must be `localhost`, a name under `.localhost` or a loopback address. The operator can allow other names in `proxy.allowed_hosts`.",
             )),
         }
     }
@@ -134,44 +150,54 @@ impl<'r> HeadFields<'r> {
         served: ServedHost,
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
-        if self.is_from_page {
+        if let Some(sign) = self.page_sign {
             return Err(Refusal::new(
                 RefusalCode::BrowserRequestRefused,
-                "The request comes from a web page (`Origin`, `Sec-Fetch-Site` or `Service-Worker`); pages may not use the agent's connections.",
+                format!(
+                    "The request has {sign}, so it comes from a web page. Web pages may not use the agent's connections."
+                ),
             ));
         }
-        if served == ServedHost::Allowed && self.looks_like_a_browser(headers) {
+        if served == ServedHost::Allowed
+            && let Some(sign) = self.browser_sign(headers)
+        {
             return Err(Refusal::new(
                 RefusalCode::BrowserRequestRefused,
-                "Under a name of `proxy.allowed_hosts` a request that looks like a browser's is refused: with `Upgrade-Insecure-Requests`, with a `Referer` of another host, or with an `Accept` that begins with `text/html`. Leave that header out, or use a loopback address.",
+                format!(
+                    "The request has {sign}, so it may come from a browser. Such requests are refused under a name of `proxy.allowed_hosts`. Leave that header out, or use a loopback address."
+                ),
             ));
         }
         Ok(())
     }
 
+    /// Returns a sign of a browser other than Fetch Metadata, if there is one.
     #[cold]
-    fn looks_like_a_browser(&self, headers: &HeaderMap) -> bool {
-        let SingleField::Present(host) = self.host else {
-            return true;
+    fn browser_sign(&self, headers: &HeaderMap) -> Option<&'static str> {
+        let host: &[u8] = match self.host {
+            SingleField::Present(host) => host.as_bytes(),
+            SingleField::Absent | SingleField::Repeated => b"",
         };
-        let foreign =
-            |referer: &HeaderValue| caller::is_foreign_referer(referer.as_bytes(), host.as_bytes());
+        let foreign = |referer: &HeaderValue| caller::is_foreign_referer(referer.as_bytes(), host);
         let wants_a_page = |accept: &HeaderValue| {
             let start = accept.as_bytes().trim_ascii_start().get(..9);
             start.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
         };
-        headers.contains_key(UPGRADE_INSECURE_REQUESTS)
-            || headers.get_all(REFERER).iter().any(foreign)
-            // Several lines are one list (RFC 9110 §5.3), which a proxy on the way may have split.
-            || headers.get_all(ACCEPT).iter().any(wants_a_page)
+        if headers.contains_key(UPGRADE_INSECURE_REQUESTS) {
+            Some("`Upgrade-Insecure-Requests`")
+        } else if headers.get_all(REFERER).iter().any(foreign) {
+            Some("a `Referer` of another host")
+        // Several lines are one list (RFC 9110 §5.3), which a proxy on the way may have split.
+        } else if headers.get_all(ACCEPT).iter().any(wants_a_page) {
+            Some("an `Accept` that begins with `text/html`")
+        } else {
+            None
+        }
     }
 }
 
-fn unclear_host() -> Refusal {
-    Refusal::new(
-        RefusalCode::MalformedRequest,
-        "The request needs exactly one `Host` header, with exactly one host in it.",
-    )
+fn unclear_host(detail: &'static str) -> Refusal {
+    Refusal::new(RefusalCode::MalformedRequest, detail)
 }
 
 fn names_websocket(offer: &HeaderValue) -> bool {

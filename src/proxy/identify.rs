@@ -9,6 +9,7 @@ use http::{Method, Version};
 use super::code::RefusalCode;
 use super::head_fields::HeadFields;
 use super::refusal::Refusal;
+use super::suggestion::nearest_id;
 use crate::domain::ConnectionId;
 use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
 use crate::snapshot::{ConnectionEntry, Snapshot};
@@ -78,7 +79,8 @@ pub(super) fn identify<'r>(
     request: Addressed<'r>,
     snapshot: &Snapshot,
 ) -> Result<Identified<'r>, Refusal> {
-    let entry = find_entry(request.parts, snapshot).ok_or_else(connection_not_found)?;
+    let entry = find_entry(request.parts, snapshot)
+        .ok_or_else(|| connection_not_found(request.parts, snapshot))?;
     let path = match request.path {
         Ok(path) => path
             .split_first_segment()
@@ -107,23 +109,40 @@ pub(super) fn named_entry<'s>(
     parts: &Parts,
     snapshot: &'s Snapshot,
 ) -> Option<&'s Arc<ConnectionEntry>> {
+    snapshot.find(first_segment(parts)?)
+}
+
+fn first_segment(parts: &Parts) -> Option<&str> {
     let path = parts.uri.path().strip_prefix('/')?;
     let end = memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len());
-    snapshot.find(path.get(..end)?)
+    path.get(..end)
 }
 
 fn refuse_missing_path(id: &ConnectionId) -> Refusal {
     Refusal::new(
         RefusalCode::RouteNotAllowed,
-        format!("`/{id}` names a connection but no path of its API; start the path with `/{id}/`."),
+        format!(
+            "`/{id}` names a connection, but no path of its API. Start the path with `/{id}/`."
+        ),
     )
     .listing_routes()
 }
 
-fn connection_not_found() -> Refusal {
+/// Returns the refusal of an unknown id. A suggestion reveals nothing: `GET /` lists the same
+/// connections.
+#[cold]
+fn connection_not_found(parts: &Parts, snapshot: &Snapshot) -> Refusal {
+    let entries = snapshot.entries().iter();
+    let usable = entries.filter(|entry| entry.is_live() && entry.connection.enabled);
+    let ids = usable.map(|entry| &entry.connection.id);
+    let nearest = first_segment(parts).and_then(|segment| nearest_id(segment, ids));
+    let suggestion = nearest.map_or_else(String::new, |id| format!("; did you mean `{id}`?"));
+    let end = if suggestion.is_empty() { "." } else { "" };
     Refusal::new(
         RefusalCode::ConnectionNotFound,
-        "The first path segment is the id of a connection, and none has this one. `GET /` lists the connections.",
+        format!(
+            "No connection has the id in the first path segment{suggestion}{end} `GET /` lists the connections."
+        ),
     )
 }
 
@@ -133,7 +152,7 @@ pub(super) fn not_canonical(error: NotCanonical) -> Refusal {
     Refusal::new(
         RefusalCode::PathNotCanonical,
         format!(
-            "The path is refused as it stands, never rewritten: {error}. Send the path that you mean in its plain form."
+            "The path is refused, because egressd never rewrites paths: {error}. Send the path in its plain form."
         ),
     )
 }
@@ -142,7 +161,7 @@ fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
     if parts.method == Method::CONNECT {
         return Err(Refusal::new(
             RefusalCode::ConnectRefused,
-            "egressd builds no tunnels. Use `http://<this host>/<connection id>/<path>` as the base URL instead of a proxy setting.",
+            "egressd does not open tunnels. Use `http://<this host>/<connection id>/<path>` as the base URL, and remove the proxy setting (such as HTTPS_PROXY).",
         )
         // RFC 9110 §15.5.6: a 405 must have an `Allow` field.
         .allowing(MethodSet::ALL));
@@ -150,19 +169,19 @@ fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
     if parts.uri.scheme().is_some() {
         return Err(Refusal::new(
             RefusalCode::ForwardProxyRefused,
-            "The target is a whole URL, as a client with a proxy setting sends it. Use `http://<this host>/<connection id>/<path>` as the base URL and unset HTTP_PROXY.",
+            "The target is an absolute URL, as clients send it to a forward proxy. Use `http://<this host>/<connection id>/<path>` as the base URL, and remove the proxy setting (such as HTTP_PROXY).",
         ));
     }
     if parts.version != Version::HTTP_11 {
         return Err(Refusal::new(
             RefusalCode::HttpVersionRefused,
-            "Speak HTTP/1.1: in HTTP/1.0 a truncated answer looks like a whole one.",
+            "Use HTTP/1.1. An HTTP/1.0 client cannot distinguish a truncated response from a complete one.",
         ));
     }
     if !parts.uri.path().starts_with('/') {
         return Err(Refusal::new(
             RefusalCode::MalformedRequest,
-            "The target must be a path that starts with `/`.",
+            "The request target must be a path that starts with `/`.",
         ));
     }
     Ok(())
@@ -178,6 +197,6 @@ fn refuse_long_target(parts: &Parts) -> Result<(), Refusal> {
     }
     Err(Refusal::new(
         RefusalCode::TargetTooLong,
-        format!("The target has {length} bytes; {MAX_TARGET_BYTES} are the most."),
+        format!("The request target has {length} bytes; at most {MAX_TARGET_BYTES} are allowed."),
     ))
 }

@@ -17,7 +17,7 @@ pub(super) fn catch_in_pipeline<T>(
     metrics.catch_panic(poll).unwrap_or_else(|| {
         Poll::Ready(Err(Refusal::new(
             RefusalCode::InternalError,
-            "egressd failed on this request; its log says where.",
+            "egressd failed on this request because of an internal error, which its log describes.",
         )))
     })
 }

@@ -10,17 +10,18 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
 use super::authorize::authorize;
+use super::deadlines::PassedLimit;
 use super::discovery::listing_response;
 use super::exchange::{Exchange, record_refused_head};
 use super::forward::{ForwardContext, forward};
 use super::identify::{Addressed, address, find_entry, identify};
+use super::panics;
 use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
 use super::request_id::X_REQUEST_ID;
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
 use super::worker::{Proxy, ProxyContext};
-use super::{deadlines, panics};
 use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
 use crate::telemetry::Metrics;
 use crate::upstream::RequestSlot;
@@ -64,7 +65,13 @@ impl Serve for Proxy {
                 exchange.response.complete_own(response.status());
                 send_generated(response, &head.method, exchange, timers)
             }
-            Err(refusal) => {
+            Err(interruption) => {
+                let refusal = match interruption {
+                    Interruption::Refused(refusal) => refusal,
+                    Interruption::LimitPassed(limit) => {
+                        limit.to_refusal(&timers, exchange.timeout())
+                    }
+                };
                 exchange.response.refuse(&refusal);
                 let entry = exchange.entry.as_deref();
                 let response = refusal.response(entry, &exchange.request_id);
@@ -163,6 +170,13 @@ impl Proxy {
     }
 }
 
+/// The reason why the stages have no response.
+#[derive(Debug)]
+enum Interruption {
+    Refused(Refusal),
+    LimitPassed(PassedLimit),
+}
+
 /// The result of the stages for a request that is not refused.
 enum PipelineOutcome {
     /// The list of connections.
@@ -192,14 +206,14 @@ async fn within_limits<T>(
     mut stages: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     timers: &SocketTimers,
     metrics: &Metrics,
-) -> Result<T, Refusal> {
+) -> Result<T, Interruption> {
     poll_fn(
         |cx| match panics::catch_in_pipeline(metrics, || stages.as_mut().poll(cx)) {
-            Poll::Pending => match deadlines::refuse_without_response(timers) {
-                Some(refusal) => Poll::Ready(Err(refusal)),
+            Poll::Pending => match PassedLimit::find(timers) {
+                Some(limit) => Poll::Ready(Err(Interruption::LimitPassed(limit))),
                 None => Poll::Pending,
             },
-            ready @ Poll::Ready(_) => ready,
+            Poll::Ready(result) => Poll::Ready(result.map_err(Interruption::Refused)),
         },
     )
     .await
@@ -207,7 +221,7 @@ async fn within_limits<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Metrics, within_limits};
+    use super::{Interruption, Metrics, within_limits};
     use crate::memory::MemoryShortage;
     use crate::proxy::code::RefusalCode;
     use crate::server::{SocketLimits, Ticker};
@@ -227,7 +241,11 @@ mod tests {
         let metrics = Metrics::new();
         let panicking = pin!(async { panic!("a planted panic") });
         let refused = within_limits::<()>(panicking, &timers, &metrics).await;
-        assert_eq!(refused.unwrap_err().code(), RefusalCode::InternalError); // F-186
+        let code = match refused.unwrap_err() {
+            Interruption::Refused(refusal) => Some(refusal.code()),
+            Interruption::LimitPassed(_) => None,
+        };
+        assert_eq!(code, Some(RefusalCode::InternalError)); // F-186
         let rendered = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
         assert!(
             rendered.contains("\negressd_panics_total 1\n"),

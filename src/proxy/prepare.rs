@@ -13,7 +13,7 @@ use super::authorize::Permitted;
 use super::body_budget::MAX_SHARE;
 use super::code::RefusalCode;
 use super::connections::ConnectionResources;
-use super::error::{AgentFault, ExchangeError};
+use super::error::{AgentFault, BodyCap, ExchangeError};
 use super::refusal::Refusal;
 use super::upload::UnsentBody;
 use crate::credential::Credential;
@@ -42,28 +42,40 @@ pub(super) async fn prepare<'r>(
     }
     let framing = request_framing(&permitted, &incoming);
     // A body that is signed is held whole, so it must fit into the connection's share.
-    let cap = match credential.signing_key() {
-        Some(_) => limits.body_cap.min(MAX_SHARE),
-        None => limits.body_cap,
+    let is_for_signing = credential.signing_key().is_some() && limits.body_cap > MAX_SHARE;
+    let cap = BodyCap {
+        bytes: if is_for_signing {
+            MAX_SHARE
+        } else {
+            limits.body_cap
+        },
+        is_for_signing,
     };
-    if let Framing::Length(announced) = framing
-        && announced > cap
+    if let Framing::Length(length) = framing
+        && length > cap.bytes
     {
-        return Err(AgentFault::TooLarge.into());
+        let declared = Some(length);
+        return Err(AgentFault::TooLarge { cap, declared }.into());
     }
     // The body's size is checked before the limits: a request that can never succeed must not be
     // answered with a retryable 503.
     limits.in_flight.refuse_over_limit()?;
+    let caps = &permitted.entry().connection.caps;
     let slot = resources.pool.acquire_slot().await.ok_or_else(|| {
         Refusal::new(
             RefusalCode::Overloaded,
-            "The connection has as many requests under way as it may (`max_concurrent_requests`).",
+            format!(
+                "The connection's `max_concurrent_requests` is {}, and as many requests are in flight. Send the request again once one of them has ended.",
+                caps.concurrency.requests()
+            ),
         )
     })?;
+    let exchange_timeout = caps.timeout.duration();
     let body = (framing != Framing::Absent).then(|| {
         AgentBody::new(
             incoming,
             cap,
+            exchange_timeout,
             Arc::clone(limits.timers),
             limits.request.track_agent_body(),
         )
@@ -73,7 +85,7 @@ pub(super) async fn prepare<'r>(
         body: UnsentBody {
             framing,
             body,
-            cap,
+            cap: cap.bytes,
             share: &resources.body_share,
         },
         slot,

@@ -197,12 +197,17 @@ impl From<ExchangeError> for Refusal {
             ),
             ExchangeError::Exposed => (RefusalCode::CredentialExposed, None),
             ExchangeError::Panicked => (RefusalCode::InternalError, None),
-            ExchangeError::DeadlineExceeded => (RefusalCode::UpstreamTimeout, None),
-            ExchangeError::Agent(AgentFault::TooLarge) => (RefusalCode::RequestTooLarge, None),
-            ExchangeError::Agent(AgentFault::Idle) => (RefusalCode::RequestTimeout, None),
-            ExchangeError::Agent(AgentFault::Malformed | AgentFault::Gone) => {
-                (RefusalCode::MalformedRequest, None)
+            ExchangeError::DeadlineExceeded(_) => (RefusalCode::UpstreamTimeout, None),
+            ExchangeError::ResponseTooLarge(_) => (RefusalCode::ResponseTooLarge, None),
+            ExchangeError::Agent(AgentFault::TooLarge { .. }) => {
+                (RefusalCode::RequestTooLarge, None)
             }
+            ExchangeError::Agent(AgentFault::Idle(_) | AgentFault::Late(_)) => {
+                (RefusalCode::RequestTimeout, None)
+            }
+            ExchangeError::Agent(
+                AgentFault::Malformed | AgentFault::FrameFlood(_) | AgentFault::Gone,
+            ) => (RefusalCode::MalformedRequest, None),
         };
         let mut refusal = Self::new(code, error_sentence(error));
         refusal.proxy_status = error.proxy_status();

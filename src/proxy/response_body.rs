@@ -152,10 +152,12 @@ impl Forwarded {
                     .and_then(|trailers| passing_trailers(&trailers, self.trailers.as_ref()));
                 return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            Poll::Pending => match deadlines::response_body_error(timers) {
-                Some(error) => Some(Err(error)),
-                None => return Poll::Pending,
-            },
+            Poll::Pending => {
+                match deadlines::response_body_error(timers, self.exchange.timeout()) {
+                    Some(error) => Some(Err(error)),
+                    None => return Poll::Pending,
+                }
+            }
             Poll::Ready(frame) => frame,
         };
         match &frame {

@@ -226,6 +226,11 @@ impl SocketTimers {
         }
     }
 
+    /// Returns the time that may pass between two pieces of the agent's body.
+    pub fn body_idle_timeout(&self) -> Duration {
+        self.limits.body_idle
+    }
+
     /// Returns whether a piece of the agent's body is awaited.
     pub fn is_body_awaited(&self) -> bool {
         self.body_deadline.is_running()

@@ -1,4 +1,5 @@
-//! Limits and timeouts: what is too much or too slow is answered or cut, and what it held is free again.
+//! Limits and timeouts: requests that exceed one are refused or cut off, and their resources are
+//! released.
 
 use serde_json::json;
 
@@ -6,7 +7,7 @@ use crate::support::message::{End, text};
 use crate::support::reply::Ending;
 use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
 
-/// An upstream that holds every request of `/hold` until the gate opens.
+/// An upstream that holds requests of `/hold` until the gate opens.
 fn holding(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::answer(move |request| {
@@ -20,7 +21,7 @@ fn holding(gate: &Gate) -> Upstream {
 const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
-fn more_requests_at_once_than_the_process_takes() {
+fn more_requests_at_once_than_the_process_serves() {
     // F-161
     let gate = Gate::new();
     let up = holding(&gate);
@@ -35,8 +36,10 @@ fn more_requests_at_once_than_the_process_takes() {
     let reply = third.get("/crm/x");
     let problem = reply.refused(503, "overloaded");
     assert_eq!(problem.error, "connection_limit_reached");
+    let limit = "`proxy.max_in_flight` is 2";
+    assert!(problem.detail.contains(limit), "{}", problem.detail);
     assert!(reply.fields.single_value("retry-after").is_some());
-    // What is wrong with a request is said before how many there are.
+    // An invalid request is refused as such, before the limit is checked.
     third.get("/crm/../x").refused(400, "path_not_canonical");
     third.get("/nope/x").refused(404, "connection_not_found");
     assert_eq!(up.requests().len(), 2);
@@ -48,7 +51,7 @@ fn more_requests_at_once_than_the_process_takes() {
 }
 
 #[test]
-fn more_requests_at_once_than_a_connection_takes() {
+fn more_requests_at_once_than_a_connection_allows() {
     // F-161
     let gate = Gate::new();
     let up = holding(&gate);
@@ -61,7 +64,7 @@ fn more_requests_at_once_than_a_connection_takes() {
     let mut held = Agent::connect(&sidecar);
     held.send(HOLD);
     up.wait_requests(1);
-    // Whichever worker takes them: the cap is the connection's.
+    // All workers share the limit of a connection.
     for _ in 0..4 {
         let reply = Agent::connect(&sidecar).get("/crm/x");
         reply.refused(503, "overloaded");
@@ -74,7 +77,7 @@ fn more_requests_at_once_than_a_connection_takes() {
 }
 
 #[test]
-fn a_slot_that_comes_free_is_taken_by_who_waits() {
+fn a_waiting_request_takes_a_slot_that_becomes_free() {
     let gate = Gate::new();
     let up = holding(&gate);
     let crm = connection("crm")
@@ -84,7 +87,7 @@ fn a_slot_that_comes_free_is_taken_by_who_waits() {
     let sidecar = Sidecar::with(crm).start();
     let mut agent = Agent::connect(&sidecar);
     gate.open();
-    // Each of these frees its slot before its reply is read to the end.
+    // Each of these releases its slot before its reply is read to the end.
     for _ in 0..50 {
         agent.get("/crm/x").expect_status(200);
     }
@@ -92,7 +95,7 @@ fn a_slot_that_comes_free_is_taken_by_who_waits() {
 }
 
 #[test]
-fn more_sockets_than_the_process_takes() {
+fn more_sockets_than_the_process_accepts() {
     // F-157
     let up = Upstream::body("hi");
     let crm = connection("crm").allow("/").upstream(&up);
@@ -106,7 +109,8 @@ fn more_sockets_than_the_process_takes() {
     third.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     taken[0].get("/crm/x").expect_status(200);
     drop(taken.remove(1));
-    // Refused at once, or served now that there is room: never left without an answer.
+    // The request is refused at once, or served because a socket was closed. It is answered in any
+    // case.
     let reply = third.reply();
     if reply.status == 503 {
         third.expect_close();
@@ -114,7 +118,7 @@ fn more_sockets_than_the_process_takes() {
         reply.expect_status(200);
     }
     taken[0].get("/crm/x").expect_status(200);
-    // However many wait: all are served as places come free, and so are those that come later.
+    // Any number of sockets can wait. All are served as others close, and so are later ones.
     let ask = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut crowd: Vec<Agent> = (0..50).map(|_| Agent::connect(&sidecar)).collect();
     for agent in &mut crowd {
@@ -129,7 +133,7 @@ fn more_sockets_than_the_process_takes() {
 }
 
 #[test]
-fn heads_that_do_not_come_and_sockets_that_do_not_speak() {
+fn unfinished_heads_and_silent_sockets_are_closed() {
     // F-158
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
@@ -158,8 +162,8 @@ fn heads_that_do_not_come_and_sockets_that_do_not_speak() {
 }
 
 #[test]
-fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
-    // F-273: the head is in the parser's buffer when the wait for the next request begins.
+fn half_a_head_after_a_request_has_the_time_limit_of_a_head() {
+    // F-273: the head is already in the parser's buffer when the socket becomes idle.
     let gate = Gate::new();
     let up = holding(&gate);
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
@@ -171,7 +175,8 @@ fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
     together.send(format!(
         "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
     ));
-    // After a request that egressd answers itself, and in pieces after a slow request.
+    // The same after a request that egressd answers itself, and in a later write after a slow
+    // request.
     let mut refused = Agent::connect(&sidecar);
     refused.send(format!(
         "GET /crm//x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
@@ -198,7 +203,7 @@ fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
 }
 
 #[test]
-fn a_body_that_stays_out() {
+fn a_body_that_stalls() {
     // F-159
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
@@ -224,7 +229,7 @@ fn a_body_that_stays_out() {
 }
 
 #[test]
-fn the_deadline_blames_whoever_is_late() {
+fn the_deadline_blames_the_agent_for_an_incomplete_body() {
     // F-159
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
@@ -232,7 +237,9 @@ fn the_deadline_blames_whoever_is_late() {
     let mut agent = Agent::connect(&sidecar);
     let reply =
         agent.exchange("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na");
-    reply.refused(408, "request_timeout");
+    let problem = reply.refused(408, "request_timeout");
+    let limit = format!("within {DEADLINE} s (the connection's `timeout_seconds`)");
+    assert!(problem.detail.contains(&limit), "{}", problem.detail);
     up.wait_closed(up.sockets());
     assert!(up.requests().iter().all(|arrived| !arrived.body.whole));
 }
@@ -246,7 +253,7 @@ fn an_agent_that_does_not_read_is_cut() {
         .start();
     let mut agent = Agent::connect_narrow(&sidecar);
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    // Nothing is read until the upstream has been let go.
+    // The agent reads nothing until egressd has closed the upstream's socket.
     up.wait_closed(1);
     let reply = agent.reply();
     assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));

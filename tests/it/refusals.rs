@@ -1,4 +1,4 @@
-//! Every code with which egressd answers in its own name, provoked from outside.
+//! Every refusal code, caused from outside.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ struct World {
     _others: Vec<Upstream>,
 }
 
-/// A connection for each way in which things can go wrong.
+/// A sidecar with a connection for each kind of failure.
 fn world() -> World {
     let up = Upstream::echo();
     let held = Gate::new();
@@ -72,7 +72,7 @@ fn world() -> World {
     }
 }
 
-/// An upstream that misbehaves as its target says.
+/// An upstream that misbehaves in the way that the request's target names.
 fn hostile(held: &Gate) -> Upstream {
     let held = held.clone();
     Upstream::script(move |wire| {
@@ -101,13 +101,13 @@ fn hostile(held: &Gate) -> Upstream {
 /// A credential that the hostile upstream sends back.
 const REFLECTED: &str = "reflected-0123456789";
 
-/// A base URL where nobody listens.
+/// Returns a base URL with a closed port.
 fn closed_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("https://{}", listener.local_addr().unwrap())
 }
 
-/// How one refusal is provoked, and what it must say.
+/// A request that is refused, and the members of the refusal.
 struct Row {
     code: &'static str,
     status: u16,
@@ -115,17 +115,17 @@ struct Row {
     retryable: bool,
     /// The error type of RFC 9209.
     error: &'static str,
-    /// Whom it concerns.
+    /// The connection that the document names.
     connection: Option<&'static str>,
     how: How,
 }
 
 enum How {
-    /// A request of these bytes.
+    /// Sends these bytes.
     Raw(&'static str),
-    /// `GET` of this target.
+    /// Sends a `GET` of this target.
     Get(&'static str),
-    /// A longer story.
+    /// Runs a sequence of steps.
     Story(fn(&World) -> Reply),
 }
 
@@ -200,7 +200,20 @@ const ROWS: &[Row] = &[
     Row { blame: "proxy", ..upstream(503, "overloaded", "connection_limit_reached", Story(overload)).for_connection("busy") },
 ];
 
-/// Codes that no row can provoke, and why.
+/// Parts of the `detail` of a row, by its code: numbers, settings and names of headers.
+#[rustfmt::skip] // one row a line
+const DETAILS: &[(&str, &str)] = &[
+    ("malformed_request", "no `Host` header"),
+    ("browser_request_refused", "has an `Origin`"),
+    ("request_timeout", "1 s (`proxy.body_idle_timeout_seconds`)"),
+    ("request_too_large", "1001 bytes (`Content-Length`), but `proxy.max_request_body_bytes` allows at most 1000"),
+    ("target_too_long", "8194 bytes; at most 8192"),
+    ("response_too_large", "more than 1000 bytes (the connection's `max_response_size_bytes`)"),
+    ("upstream_timeout", "within 1 s (the connection's `timeout_seconds`)"),
+    ("overloaded", "`max_concurrent_requests` is 1"),
+];
+
+/// Codes that no row can cause, and the reason.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
         "credential_exposed",
@@ -216,11 +229,11 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "credential_unavailable",
-        "needs a credential that is obtained from somebody",
+        "needs a token endpoint that fails",
     ),
 ];
 
-/// One request is held by the upstream, a second one comes.
+/// Sends a second request while the upstream holds the first one.
 fn overload(world: &World) -> Reply {
     let mut first = Agent::connect(&world.sidecar);
     let before = world.hostile.requests().len();
@@ -232,7 +245,7 @@ fn overload(world: &World) -> Reply {
     reply
 }
 
-/// A process that stops while an exchange is under way, asked on a socket that it kept.
+/// Sends a request on a kept socket while the process waits for another exchange to end.
 fn drain(_: &World) -> Reply {
     let gate = Gate::new();
     let up = Upstream::sse(&gate);
@@ -250,12 +263,12 @@ fn drain(_: &World) -> Reply {
     kept.expect_close();
     gate.open();
     while streaming.chunk().is_some_and(|chunk| !chunk.is_empty()) {}
-    assert_eq!(stopping.join().unwrap(), 0, "it was cut off");
+    assert_eq!(stopping.join().unwrap(), 0, "an exchange was cut off");
     reply
 }
 
 #[test]
-fn every_refusal_says_what_the_table_says() {
+fn every_refusal_is_as_in_the_table() {
     let world = world();
     for row in ROWS {
         let reply = match row.how {
@@ -264,18 +277,21 @@ fn every_refusal_says_what_the_table_says() {
             Story(story) => story(&world),
         };
         let problem = reply.refused(row.status, row.code);
-        let said = (
+        let found = (
             problem.blame.as_str(),
             problem.retryable,
             problem.error.as_str(),
         );
-        assert_eq!(said, (row.blame, row.retryable, row.error), "{}", row.code);
+        assert_eq!(found, (row.blame, row.retryable, row.error), "{}", row.code);
         assert_eq!(
             problem.connection.as_deref(),
             row.connection,
             "{}",
             row.code
         );
+        for (_, part) in DETAILS.iter().filter(|(code, _)| *code == row.code) {
+            assert!(problem.detail.contains(part), "{}", problem.detail);
+        }
         let again = reply.fields.single_value("retry-after");
         assert_eq!(
             again.is_some(),
@@ -291,7 +307,7 @@ fn every_refusal_says_what_the_table_says() {
             row.code
         );
     }
-    // One request had its head sent up before its body stayed out; nothing else came near.
+    // One request's head reached the upstream before its body stalled. No other request did.
     assert!(
         world
             .up
@@ -302,7 +318,7 @@ fn every_refusal_says_what_the_table_says() {
 }
 
 #[test]
-fn what_was_out_of_reach_is_named() {
+fn the_failed_step_towards_the_upstream_is_named() {
     let world = world();
     for (target, cause) in [
         ("/nameless/x", "dns"),
@@ -319,6 +335,53 @@ fn what_was_out_of_reach_is_named() {
             !problem.document.to_string().contains("127.0.0.1"),
             "{}",
             problem.document
+        );
+    }
+}
+
+#[test]
+fn similar_names_are_suggested() {
+    let world = world();
+    for (target, status, code, part) in [
+        (
+            "/Crm/ok",
+            404,
+            "connection_not_found",
+            "; did you mean `crm`? `GET /`",
+        ),
+        (
+            "/untrustd/x",
+            404,
+            "connection_not_found",
+            "did you mean `untrusted`?",
+        ),
+        // A disabled connection is not suggested.
+        (
+            "/of/x",
+            404,
+            "connection_not_found",
+            "first path segment. `GET /`",
+        ),
+        (
+            "/crm/okk",
+            403,
+            "route_not_allowed",
+            "similar pattern is `GET /ok`.",
+        ),
+        // The pattern does not allow the method.
+        (
+            "/crm/upp",
+            403,
+            "route_not_allowed",
+            "exact and case-sensitive.",
+        ),
+    ] {
+        let reply = Agent::connect(&world.sidecar).get(target);
+        let problem = reply.refused(status, code);
+        assert!(
+            problem.detail.contains(part),
+            "{target}: {}",
+            problem.detail
         );
     }
 }

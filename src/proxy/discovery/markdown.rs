@@ -8,9 +8,10 @@
 use super::Listed;
 use super::template::Template;
 
-const HOW: &str = "Credentials are added for you: send none. Only the routes below are allowed; anything else is refused with an `application/problem+json` that says why.\n\n\
-A route is `[METHOD ]/path`: `{name}` is one path segment, `{name...}` or a `/` at the end any rest, `{$}` the end itself. GET includes HEAD; without a method all are allowed. \
-The query is free. Send paths in plain form: no `.` or `..` segments, no `//`, no `%2F`; nothing is redirected or rewritten.\n";
+/// The instructions that follow the base URL.
+const HOW: &str = "Credentials are added to your requests: send none. Only the routes below are allowed. Any other request is refused with an `application/problem+json` document that gives the reason.\n\n\
+A route is `[METHOD ]/path`. `{name}` matches one path segment, `{name...}` or a `/` at the end matches any rest, and `{$}` matches only the end. GET includes HEAD, and a route without a method allows every method. \
+The query is not restricted. Send paths in plain form: no `.` or `..` segments, no `//`, no `%2F`. Nothing is redirected or rewritten.\n";
 
 /// Renders the list, with gaps for the host that the agent uses.
 pub(super) fn render<'a>(connections: impl Iterator<Item = Listed<'a>>) -> Template {
@@ -49,7 +50,7 @@ fn render_one(template: &mut Template, connection: &Listed<'_>) {
     text.extend(["/", connection.id, "`\n\n"]);
     push_quoted(text, connection.description);
     text.push_str(if connection.allow_encoded_slash {
-        "Routes (here `%2F` may stand inside a segment):\n\n"
+        "Routes (`%2F` is allowed inside a segment here):\n\n"
     } else {
         "Routes:\n\n"
     });
@@ -157,7 +158,7 @@ mod tests {
             "\n## crm\n\nBase URL: `http://127.0.0.1:8080/crm`\n\nRoutes:\n\n- `/`\n"
         );
         let slashes = listing("GitLab", "", &["/"]);
-        let end = "\nRoutes (here `%2F` may stand inside a segment):\n\n- `/`\n";
+        let end = "\nRoutes (`%2F` is allowed inside a segment here):\n\n- `/`\n";
         assert!(slashes.ends_with(end), "{slashes}");
         let none = render("localhost", std::iter::empty());
         assert!(none.ends_with("\nThere are no connections.\n"), "{none}");

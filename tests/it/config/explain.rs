@@ -107,6 +107,21 @@ const ROWS: &[(&str, Exit, &str)] = &[
         Exit::Failure,
         "400 path_not_canonical",
     ),
+    // An unknown id, a misspelt id and a misspelt path.
+    (
+        "GET /erp/users/1",
+        Exit::Failure,
+        "No connection has the id in the first path segment. `GET /`",
+    ),
+    ("GET /crmm/users/1", Exit::Failure, "did you mean `crm`?"),
+    (
+        "GET /crm/user/1",
+        Exit::Failure,
+        "The most similar pattern is `GET /users/{id}`.",
+    ),
+    // egressd serves plain HTTP.
+    ("GET https://127.0.0.1:8080/crm/users/1", Exit::Usage, ""),
+    ("GET https://localhost/crm/users/1", Exit::Usage, ""),
     ("G(T /crm/users/1", Exit::Usage, ""),
     ("GET crm/users/1", Exit::Usage, ""),
     ("GET /crm/users/1?a b", Exit::Usage, ""),

@@ -1,4 +1,4 @@
-//! Lengths, chunks, and where a request ends.
+//! Lengths, chunks, and the end of a request.
 
 use super::{CHUNKED, post, refused_and_closed, world};
 use crate::support::message::{End, Framing, find_bytes, text};
@@ -83,7 +83,7 @@ fn chunked_in_any_case_is_chunked() {
 }
 
 #[test]
-fn lengths_that_are_none() {
+fn invalid_lengths() {
     // F-34
     let long = "9".repeat(20);
     let lengths = [
@@ -103,7 +103,7 @@ fn lengths_that_are_none() {
 }
 
 #[test]
-fn lengths_that_are_one() {
+fn repeated_and_padded_lengths() {
     // F-35
     for fields in [
         "Content-Length: 3\r\nContent-Length: 3\r\n",
@@ -123,7 +123,7 @@ fn lengths_that_are_one() {
 }
 
 #[test]
-fn bodies_where_few_expect_them() {
+fn bodies_of_methods_that_rarely_have_one() {
     // F-36
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
@@ -147,7 +147,7 @@ fn bodies_where_few_expect_them() {
 }
 
 #[test]
-fn empty_and_chunked_bodies_stay_what_they_are() {
+fn empty_and_chunked_bodies_keep_their_framing() {
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
     agent
@@ -172,7 +172,7 @@ fn empty_and_chunked_bodies_stay_what_they_are() {
 }
 
 #[test]
-fn chunks_that_are_none() {
+fn invalid_chunks() {
     // F-37
     let (up, sidecar) = world();
     let next = "GET /crm/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -257,15 +257,20 @@ fn request_bodies_over_the_cap() {
         .expect_status(200);
     assert_eq!(up.requests().len(), 2);
 
-    // Only the head is sent: the refusal does not wait for a byte of the body.
+    // Only the head is sent, because the refusal does not wait for the body.
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.exchange(post("Content-Length: 1001\r\n", ""));
-    reply.refused(413, "request_too_large");
+    let problem = reply.refused(413, "request_too_large");
+    let sizes =
+        "1001 bytes (`Content-Length`), but `proxy.max_request_body_bytes` allows at most 1000";
+    assert!(problem.detail.contains(sizes), "{}", problem.detail);
     assert_eq!(up.requests().len(), 2);
 
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.exchange(post(CHUNKED, &format!("3e9\r\n{exact}b\r\n")));
-    reply.refused(413, "request_too_large");
+    let problem = reply.refused(413, "request_too_large");
+    let sizes = "more than 1000 bytes, but `proxy.max_request_body_bytes`";
+    assert!(problem.detail.contains(sizes), "{}", problem.detail);
     agent.wait_close();
     up.wait_closed(1);
     let whole = up
@@ -277,7 +282,7 @@ fn request_bodies_over_the_cap() {
 }
 
 #[test]
-fn an_agent_that_sends_on_still_reads_why_it_was_refused() {
+fn an_agent_that_continues_to_send_can_read_the_refusal() {
     // F-46
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
@@ -381,7 +386,7 @@ fn a_flood_of_one_byte_chunks_does_not_pass() {
     let mut agent = Agent::connect(&sidecar);
     agent.send(post(CHUNKED, ""));
     let thousand = "1\r\na\r\n".repeat(1000);
-    // Whole, it would be under the cap.
+    // The whole body would be smaller than the cap.
     for _ in 0..3000 {
         agent.send(&thousand);
     }
