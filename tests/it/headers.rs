@@ -28,9 +28,9 @@ fn sent(world: &(Upstream, Sidecar), id: &str, lines: &[u8]) -> Fields {
     let head = format!("POST /{id}/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n");
     let request = [head.as_bytes(), lines, b"\r\nabc"].concat();
     Agent::connect(sidecar).exchange(request).expect_status(200);
-    let mut came = up.requests().split_off(before);
-    assert_eq!(came.len(), 1);
-    let arrived = came.remove(0);
+    let mut requests = up.requests().split_off(before);
+    assert_eq!(requests.len(), 1);
+    let arrived = requests.remove(0);
     assert_eq!(arrived.body.bytes, b"abc");
     assert_eq!(
         arrived.fields.single_value("content-length").as_deref(),

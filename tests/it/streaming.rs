@@ -109,12 +109,12 @@ fn a_head_arrives_before_its_body() {
 #[test]
 fn an_upload_reaches_the_upstream_while_it_is_sent() {
     let gate = Gate::new();
-    let came = gate.clone();
+    let received = gate.clone();
     let up = Upstream::script(move |wire| {
         let head = wire.head().expect("a request");
         assert_eq!(head.framing, Framing::Chunked);
         assert_eq!(wire.take(8), b"3\r\nabc\r\n");
-        came.open();
+        received.open();
         assert_eq!(wire.take(13), b"3\r\ndef\r\n0\r\n\r\n");
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     });
@@ -143,11 +143,14 @@ fn five_megabytes_in_each_direction() {
     let reply = agent.request("POST", "/crm/x", &[], &bytes);
     assert!(
         reply.expect_status(200).body == bytes,
-        "another body came down"
+        "the agent received another body"
     );
     assert_eq!(reply.framing, Framing::Length(bytes.len()));
     let arrived = up.only_request();
-    assert!(arrived.body.bytes == bytes, "another body went up");
+    assert!(
+        arrived.body.bytes == bytes,
+        "the upstream received another body"
+    );
     assert_eq!(arrived.framing, Framing::Length(bytes.len()));
 }
 

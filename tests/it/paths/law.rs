@@ -66,9 +66,14 @@ fn what_is_allowed_has_no_second_reading() {
             let before = up.requests().len();
             let target = format!("{root}{path}");
             let reply = ask(&sidecar, target.as_bytes());
-            let came = up.requests().split_off(before);
-            prop_assert_eq!(came.len(), usize::from(reply.status == 200), "{}", target);
-            for arrived in came {
+            let arrivals = up.requests().split_off(before);
+            prop_assert_eq!(
+                arrivals.len(),
+                usize::from(reply.status == 200),
+                "{}",
+                target
+            );
+            for arrived in arrivals {
                 prop_assert_eq!(target.split_at(4).1, arrived.target.as_str());
                 let path = arrived.target.split('?').next().unwrap_or_default();
                 let plain = plain(path);

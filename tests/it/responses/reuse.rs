@@ -170,7 +170,7 @@ fn kept_after(first: &str, response: &str) -> bool {
     });
     let sidecar = before(&up);
     let (kept, log) = reused(&up, &sidecar, first);
-    assert!(!log, "nothing of the request says so");
+    assert!(!log, "the request announced that its socket closes");
     kept
 }
 

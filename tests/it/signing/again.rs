@@ -82,9 +82,13 @@ fn a_refused_token_costs_no_body() {
     ];
     for (row, (request, framing, body, status)) in rows.iter().enumerate() {
         for signed in [false, true] {
-            let (came, answered) = refused_once(request, signed);
+            let (arrivals, answered) = refused_once(request, signed);
             assert_eq!(answered, *status, "row {row}, signed: {signed}");
-            assert_eq!(came.len(), if *status == 200 { 2 } else { 1 }, "row {row}");
+            assert_eq!(
+                arrivals.len(),
+                if *status == 200 { 2 } else { 1 },
+                "row {row}"
+            );
             let whole = signed && *framing == Framing::Chunked;
             let framing = if whole {
                 Framing::Length(body.len())
@@ -92,7 +96,7 @@ fn a_refused_token_costs_no_body() {
                 *framing
             };
             let value = (signed && !body.is_empty()).then(|| signature(body.as_bytes()));
-            for (arrived, token) in came.iter().zip(["Bearer t0", "Bearer t1"]) {
+            for (arrived, token) in arrivals.iter().zip(["Bearer t0", "Bearer t1"]) {
                 assert_eq!(arrived.framing, framing, "row {row}");
                 assert!(
                     arrived.body.whole && arrived.body.bytes == body.as_bytes(),
