@@ -51,7 +51,7 @@ enum BodyKind {
 struct Forwarded {
     body: Box<SearchedBody>,
     exchange: Exchange,
-    /// `true` if the last poll of the body found no data, so the upstream is what is awaited.
+    /// `true` if the last poll of the body found no data, so egressd waits for the upstream.
     awaits_upstream: bool,
     /// The error of the body, until it is returned to hyper.
     broken: Option<ExchangeError>,
