@@ -9,6 +9,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::upstream::Failure;
+use crate::upstream::failure::ConnectFault;
 
 /// The reason why the agent gets no complete response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -16,6 +17,9 @@ pub enum ExchangeError {
     /// The upstream failed, or could not be reached.
     #[error(transparent)]
     Upstream(#[from] Failure),
+    /// The upstream did not accept the TCP connection within this time.
+    #[error("{} (`egress.connect_timeout_seconds` is {})", ConnectFault::Timeout, .0.as_secs())]
+    ConnectTimeout(Duration),
     /// The agent's body failed while it was sent to the upstream.
     #[error(transparent)]
     Agent(#[from] AgentFault),
@@ -123,6 +127,7 @@ impl ExchangeError {
     pub fn proxy_status(self) -> &'static str {
         match self {
             Self::Upstream(failure) => failure.proxy_status(),
+            Self::ConnectTimeout(_) => Failure::Connect(ConnectFault::Timeout).proxy_status(),
             Self::Agent(_) => "http_request_error",
             // No registered type is closer. The response is valid HTTP, but must not be passed on.
             Self::Reflected | Self::Unsearchable => "http_protocol_error",

@@ -22,6 +22,7 @@ use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
 use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::domain::Connection;
+use crate::upstream::failure::ConnectFault;
 use crate::upstream::{
     Client, ExchangeOptions, Failure, Field, Framing, RequestHead, RequestSlot, UpstreamBody,
     UpstreamPool, expects_body,
@@ -101,7 +102,7 @@ pub(super) async fn forward(
     scrub_response(&mut response, &rewriter);
     let mut response = SearchedBody::begin(response, credential, upload.signature().as_ref())?;
     let awaited = response.body_mut().await_first().await;
-    awaited.map_err(|error| find_cause(error, connection, account))?;
+    awaited.map_err(|error| find_cause(error, connection, client, account))?;
     let request_id = context.request_id.to_value();
     response.headers_mut().insert(X_REQUEST_ID, request_id);
     Ok((response, slot))
@@ -125,15 +126,18 @@ async fn read_and_sign(
     Ok(upload)
 }
 
-/// Returns the error with what the upstream module cannot know: the fault of the agent's body, and
-/// the connection's cap.
+/// Returns the error with what the upstream module does not report: the fault of the agent's body,
+/// the connection's cap, and the connect timeout.
 fn find_cause(
     error: ExchangeError,
     connection: &Connection,
+    client: &Client,
     account: &RequestProgress,
 ) -> ExchangeError {
     if error == ExchangeError::Upstream(Failure::TooLarge) {
         ExchangeError::ResponseTooLarge(connection.caps.response.bytes())
+    } else if error == ExchangeError::Upstream(ConnectFault::Timeout.into()) {
+        ExchangeError::ConnectTimeout(client.connect_timeout())
     } else {
         account.find_cause(error)
     }
@@ -189,7 +193,9 @@ impl AttemptContext<'_> {
                 upload.restore_body(body);
                 AttemptError::CredentialExpired
             } else {
-                AttemptError::Refused(find_cause(failure.into(), connection, account).into())
+                AttemptError::Refused(
+                    find_cause(failure.into(), connection, client, account).into(),
+                )
             }
         })
     }

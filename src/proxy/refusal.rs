@@ -190,6 +190,9 @@ impl From<ExchangeError> for Refusal {
     fn from(error: ExchangeError) -> Self {
         let (code, cause) = match error {
             ExchangeError::Upstream(failure) => upstream_code(failure),
+            ExchangeError::ConnectTimeout(_) => {
+                upstream_code(Failure::Connect(ConnectFault::Timeout))
+            }
             ExchangeError::Reflected => (RefusalCode::CredentialReflected, None),
             ExchangeError::Unsearchable => (
                 RefusalCode::CredentialReflected,
@@ -286,7 +289,7 @@ impl From<Unavailable> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, RefusalCode};
+    use super::{ExchangeError, Refusal, RefusalCode};
     use crate::credential::{Reason, Unavailable};
     use crate::upstream::Failure;
     use std::time::Duration;
@@ -307,5 +310,17 @@ mod tests {
         }
         let other = Refusal::from(unavailable(Reason::Timeout));
         assert_eq!(other.code(), RefusalCode::CredentialUnavailable);
+    }
+
+    #[test]
+    fn a_connect_timeout_names_its_setting() {
+        let refusal = Refusal::from(ExchangeError::ConnectTimeout(Duration::from_secs(5)));
+        assert_eq!(refusal.code(), RefusalCode::UpstreamTimeout);
+        assert_eq!(refusal.cause, Some("connect"));
+        assert_eq!(refusal.proxy_status, "connection_timeout");
+        assert_eq!(
+            refusal.detail(),
+            "The upstream did not accept the connection in time (`egress.connect_timeout_seconds` is 5)."
+        );
     }
 }

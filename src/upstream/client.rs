@@ -253,6 +253,11 @@ impl Client {
         DialTarget::new(host, port, allowed_cidrs, http2, &self.upstreams.trust)
     }
 
+    /// Returns the time until a TCP connection must be established.
+    pub fn connect_timeout(&self) -> Duration {
+        self.dialer.connect_timeout()
+    }
+
     /// Returns whether this process listens on the port, on any address.
     pub fn has_listener_on(&self, port: u16) -> bool {
         self.dialer.has_listener_on(port)

@@ -193,6 +193,11 @@ impl Dialer {
         &self.problems
     }
 
+    /// Returns the time until a TCP connection must be established.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        self.times.connect
+    }
+
     /// Returns whether this process listens on the port, on any address.
     pub fn has_listener_on(&self, port: u16) -> bool {
         self.own_listeners.iter().any(|own| own.port() == port)
