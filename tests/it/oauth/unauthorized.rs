@@ -219,7 +219,7 @@ fn an_api_that_always_answers_401_causes_no_storm() {
             assert_eq!(reply.status, 401, "{method} {n}: {reply:?}");
         }
     }
-    // The first token, and one renewal in each 30 s.
+    // The first token, and one token retry in each 30 s.
     let most = 2 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
     let calls = endpoint.calls();
     assert!(calls <= most, "{calls} calls");
@@ -394,7 +394,7 @@ fn an_api_that_always_answers_403_with_a_challenge_causes_no_storm() {
     for _ in 0..40 {
         agent.get("/crm/x").expect_status(403);
     }
-    // The first token, and one renewal every 30 s.
+    // The first token, and one token retry every 30 s.
     let most = 2 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
     assert!(endpoint.calls() <= most, "{} calls", endpoint.calls());
 }

@@ -12,7 +12,7 @@ async fn the_refused_token_is_replaced_once_for_all() {
     let (grant, script) = gated([Grants("old", 3600), Grants("new", 3600)]);
     script.answer(1);
     let old = grant.acquire_token().await.unwrap().token;
-    let renewing: Vec<_> = (0..10)
+    let retries: Vec<_> = (0..10)
         .map(|_| {
             let (grant, old) = (Arc::clone(&grant), Arc::clone(&old));
             tokio::spawn(async move { grant.retry_token(&old).await.map(|token| text(&token)) })
@@ -21,8 +21,8 @@ async fn the_refused_token_is_replaced_once_for_all() {
     script.called(2).await;
     assert_eq!(cached(&grant), None, "no request uses the refused token");
     script.answer(1);
-    for renewed in renewing {
-        assert_eq!(renewed.await.unwrap().unwrap(), "new");
+    for retry in retries {
+        assert_eq!(retry.await.unwrap().unwrap(), "new");
     }
     let late = grant.retry_token(&old).await.unwrap();
     assert_eq!(text(&late), "new", "it is there already");

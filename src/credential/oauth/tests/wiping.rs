@@ -13,14 +13,14 @@ async fn a_rotated_token_is_gone_when_its_last_request_has_ended() {
     script.answer(1);
     let old = grant.acquire_token().await.unwrap().token;
     let watched = Arc::downgrade(&old);
-    let renewing = {
+    let retry = {
         let grant = Arc::clone(&grant);
         tokio::spawn(async move { grant.retry_token(&old).await.is_some() })
     };
     script.called(2).await;
     assert!(watched.upgrade().is_some(), "its request is under way");
     script.answer(1);
-    assert!(renewing.await.unwrap());
+    assert!(retry.await.unwrap());
     assert!(watched.upgrade().is_none());
 }
 
