@@ -64,11 +64,11 @@ impl ProbeTarget {
         const FORMS: &str =
             "write `127.0.0.1:8080`, `[::1]:8080`, `http://egressd:8080` or `unix:/path`";
         if text.starts_with("https://") {
-            return Err(format!("egressd speaks plain HTTP to agents; {FORMS}"));
+            return Err(format!("egressd serves plain HTTP, not HTTPS; {FORMS}"));
         }
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() {
-                Err(format!("names no socket file; {FORMS}"))
+                Err(format!("the path of the socket is missing; {FORMS}"))
             } else {
                 Ok(Self::Unix(PathBuf::from(path)))
             };
@@ -76,7 +76,8 @@ impl ProbeTarget {
         let url = text.strip_prefix("http://");
         let authority = url.map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
         let default = url.map(|_| 80);
-        Self::from_authority(authority, default).ok_or_else(|| format!("no address; {FORMS}"))
+        Self::from_authority(authority, default)
+            .ok_or_else(|| format!("not a valid address; {FORMS}"))
     }
 
     fn from_authority(authority: &str, default: Option<u16>) -> Option<Self> {

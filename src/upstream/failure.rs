@@ -12,10 +12,10 @@ use crate::telemetry::Event;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
     /// The upstream's name has an address that egressd must not dial. Contains the kind of address.
-    #[error("the upstream's name leads to a forbidden address ({0})")]
+    #[error("the upstream's name resolves to a forbidden address ({0})")]
     AddressRefused(&'static str),
     /// The base URL leads back to a listener of this process.
-    #[error("the base URL leads back to egressd itself")]
+    #[error("the base URL leads to a listener of egressd itself")]
     OwnListener,
     /// The name could not be resolved.
     #[error(transparent)]
@@ -27,29 +27,29 @@ pub enum Failure {
     #[error(transparent)]
     Tls(#[from] TlsFault),
     /// The upstream closed or reset the socket before its response was complete.
-    #[error("the upstream closed the connection before its response was whole")]
+    #[error("the upstream closed the connection before its response was complete")]
     Closed,
     /// The upstream's bytes are not valid HTTP, or exceed a limit.
     #[error(transparent)]
     Protocol(#[from] ProtocolFault),
     /// The response body is longer than the connection's cap, or is announced to be.
-    #[error("the response body is over the connection's cap")]
+    #[error("the response body exceeds the connection's `max_response_size_bytes`")]
     TooLarge,
     /// The credential in the request expired before the request was sent. Nothing was sent.
-    #[error("the connection's credential expired before the request could leave")]
+    #[error("the connection's credential expired before the request could be sent")]
     CredentialExpired,
     /// The system has no descriptor or memory left for a socket to the upstream. Nothing was sent.
     #[error("egressd has no file descriptor or memory left for a socket to the upstream")]
     ResourcesExhausted,
     /// The request's body failed while it was sent. The state of the body has the reason.
-    #[error("the request body broke off")]
+    #[error("the request body could not be read to its end")]
     RequestBody,
     /// A request was about to be sent to an authority other than its connection's, which is a bug
     /// in egressd.
-    #[error("the request was about to leave for another host")]
+    #[error("the request was about to be sent to another host, which is a bug in egressd")]
     Misdirected,
     /// The task that exchanges a response early has panicked, which the panic hook has logged.
-    #[error("egressd failed on this exchange; its log says where")]
+    #[error("an internal error in egressd ended the exchange; its log has the details")]
     Panicked,
 }
 
@@ -90,7 +90,7 @@ pub enum DnsFault {
     #[error("the upstream's name has no address")]
     NoAddress,
     /// The name servers failed or refused.
-    #[error("the name servers failed")]
+    #[error("the name servers could not resolve the upstream's name")]
     Server,
     /// The name servers did not answer in time.
     #[error("the name servers did not answer in time")]
@@ -126,13 +126,13 @@ pub enum TlsFault {
     )]
     CertificateRequired,
     /// The upstream does not support TLS, or has no version or cipher that egressd accepts.
-    #[error("the upstream does not speak TLS 1.2 or 1.3")]
+    #[error("the upstream did not complete a TLS 1.2 or 1.3 handshake")]
     Protocol,
     /// The upstream chose a protocol (ALPN) that was not offered.
     #[error("the upstream chose a protocol that was not offered")]
     Alpn,
     /// The handshake did not end in time.
-    #[error("the TLS handshake did not end in time")]
+    #[error("the TLS handshake did not finish in time")]
     Timeout,
 }
 
@@ -140,31 +140,31 @@ pub enum TlsFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProtocolFault {
     /// The head is not valid HTTP.
-    #[error("the upstream's response head is not legal HTTP")]
+    #[error("the upstream's response head is not valid HTTP")]
     Head,
     /// The head is over 64 KiB or 100 fields.
-    #[error("the upstream's response head is over 64 KiB or 100 fields")]
+    #[error("the upstream's response head exceeds 64 KiB or 100 fields")]
     HeadTooLarge,
     /// More than 16 informational responses, or more than 64 KiB of them.
-    #[error("the upstream sent too many informational responses")]
+    #[error("the upstream sent more than 16 informational responses, or more than 64 KiB of them")]
     Informational,
     /// A 101 response, although the request had no `Upgrade` field.
-    #[error("the upstream switched protocols unasked")]
+    #[error("the upstream switched protocols without a request to do so")]
     Upgrade,
     /// The length of the body is unclear or contradictory.
-    #[error("the upstream's response announces its length in contradictory ways")]
+    #[error("the length of the upstream's response body is invalid or contradictory")]
     Framing,
     /// A transfer coding other than `chunked`.
     #[error("the upstream's response has a transfer coding other than chunked")]
     TransferCoding,
     /// The body's framing is invalid, or the body ended too early.
-    #[error("the upstream's response body is not framed legally")]
+    #[error("the framing of the upstream's response body is invalid or incomplete")]
     Body,
     /// There are far too many frames that carry little or no data.
-    #[error("the upstream sends far too many frames that carry little or nothing")]
+    #[error("the upstream sent far too many frames with little or no data")]
     FrameFlood,
     /// An HTTP/2 stream or connection error.
-    #[error("the upstream broke the HTTP/2 protocol or reset the stream")]
+    #[error("the upstream violated the HTTP/2 protocol or reset the stream")]
     Http2,
 }
 

@@ -54,7 +54,7 @@ pub struct ResolverSettings {
 /// The error for a resolver configuration without name servers. The process starts anyway: names in
 /// the hosts file and literal addresses work, and every other lookup fails at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("resolv.conf is missing, unreadable or names no server: only the hosts file is left")]
+#[error("resolv.conf is missing, unreadable or lists no name server; only the hosts file is used")]
 pub struct NoNameServers;
 
 impl ResolverSettings {

@@ -43,7 +43,7 @@ const ROOT_DIRECTORY: &str = "/etc/ssl/certs";
 /// The message for a certificate with `CA:TRUE`, as `openssl req -x509` makes them: it is valid for
 /// an authority, not for a server.
 pub const CA_AS_SERVER: &str =
-    "marked as a certificate authority, CA:TRUE, which a server's own must not be";
+    "marked as a certificate authority, CA:TRUE, which a server certificate must not be";
 
 /// The size of the session store of one connection. A connection has one server name, for which TLS
 /// 1.3 keeps up to eight tickets.
@@ -63,7 +63,7 @@ pub struct Trust {
 
 /// A certificate of `ca_files` that cannot be a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is no certificate that can be a root of trust")]
+#[error("is not a certificate that can be a root of trust")]
 pub struct InvalidRoot;
 
 impl Trust {

@@ -213,7 +213,7 @@ fn wrong_arguments_are_reported_with_a_remedy() {
     let rows = [
         (
             ["--proxy", "https://127.0.0.1:8080"],
-            "egressd speaks plain HTTP",
+            "egressd serves plain HTTP",
         ),
         (["--management", "8081"], "write `127.0.0.1:8080`"),
         (["--target", "example"], "write `1.1.1.1:443`"),

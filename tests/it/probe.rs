@@ -142,7 +142,7 @@ fn an_optional_client_certificate_request_is_reported() {
         let (exit, steps) = steps(api().upstream(&Upstream::with_tls(config)));
         assert_eq!(exit, Exit::Success, "{steps:?}");
         let detail = steps[3]["detail"].as_str().unwrap();
-        let end = "certificate trusted; it asks for a client certificate, and goes on without one";
+        let end = "certificate trusted; the server requested a client certificate and continued without one";
         assert!(detail.ends_with(end), "{detail}");
     }
 }
@@ -257,7 +257,7 @@ fn a_connection_that_leads_back_to_egressd_is_refused() {
     let ran = probe_with(&settings, &[api().upstream(&up)], &["api"]);
     assert_eq!(ran.exit, Exit::Failure);
     assert!(
-        ran.out.contains("leads back to egressd itself"),
+        ran.out.contains("leads to a listener of egressd itself"),
         "{}",
         ran.out
     );

@@ -126,7 +126,7 @@ impl Dialer {
         let addresses =
             steps.record_step(ProbeStepKind::Resolve, resolved, |found| {
                 match &target.host {
-                    Host::Ip(_) => "the URL holds the address itself".to_owned(),
+                    Host::Ip(_) => "the URL contains the address itself".to_owned(),
                     Host::Name(_) => join_addresses(found),
                 }
             })?;
@@ -137,15 +137,15 @@ impl Dialer {
         });
         let sockets = steps.record_step(ProbeStepKind::Addresses, judged, |found| {
             match found.len() {
-                1 => "may be dialled".to_owned(),
-                _ => format!("all may be dialled, {} are tried", found.len()),
+                1 => "allowed".to_owned(),
+                _ => format!("all allowed; egressd tries {} of them", found.len()),
             }
         })?;
         let socket = self.connect(&sockets).await.map_err(ProbeError::from);
         let socket = steps.record_step(ProbeStepKind::Connect, socket, |socket| {
             match socket.peer_addr() {
                 Ok(peer) => format!("to {peer}"),
-                Err(_) => "to an upstream that has hung up".to_owned(),
+                Err(_) => "to an upstream that has closed the connection".to_owned(),
             }
         })?;
         let negotiated = self.negotiate(target, &sockets, socket).await;
@@ -231,13 +231,13 @@ fn describe_session(probed: &ProbedSession) -> String {
         _ => "TLS",
     };
     let protocol = match (state.alpn_protocol(), probed.is_second) {
-        (Some(b"h2"), true) => "h2, which is all that the server has",
+        (Some(b"h2"), true) => "h2, the only protocol of the server",
         (Some(b"h2"), false) => "h2",
         (Some(_), _) => "http/1.1",
-        (None, _) => "http/1.1 (the server named no protocol)",
+        (None, _) => "http/1.1 (the server selected no protocol)",
     };
     let asked = if probed.requested_certificate {
-        "; it asks for a client certificate, and goes on without one"
+        "; the server requested a client certificate and continued without one"
     } else {
         ""
     };

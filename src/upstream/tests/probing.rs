@@ -53,13 +53,13 @@ async fn a_working_upstream_is_reported_step_by_step_without_http() {
         (
             &["h2"],
             Http2Mode::Auto,
-            "TLS 1.3, h2, which is all that the server has, cert",
+            "TLS 1.3, h2, the only protocol of the server, cert",
             2,
         ),
         (
             &[],
             Http2Mode::Auto,
-            "TLS 1.3, http/1.1 (the server named no protocol), cert",
+            "TLS 1.3, http/1.1 (the server selected no protocol), cert",
             1,
         ),
     ] {
