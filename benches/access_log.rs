@@ -1,4 +1,5 @@
-//! What an access line costs: made on the log's own thread, and handed over by a worker. `cargo bench --bench access_log`.
+//! The cost of an access line: formatting on the log's own thread, and the hand-over by a worker.
+//! `cargo bench --bench access_log`.
 #![expect(
     clippy::expect_used,
     reason = "a bench with a broken world should stop"
@@ -18,7 +19,7 @@ fn main() {
     divan::main();
 }
 
-/// An exchange as most are.
+/// Returns the record of a typical exchange.
 fn record() -> AccessRecord {
     let id = ConnectionId::parse("crm").expect("an id");
     AccessRecord {
@@ -38,7 +39,7 @@ fn record() -> AccessRecord {
     }
 }
 
-/// The line alone, as the thread makes it: into a buffer that is used over and over.
+/// Formats a line as the log thread does, into a buffer that is reused.
 #[divan::bench(args = [LineFormat::Json, LineFormat::Text])]
 fn line(bencher: Bencher<'_, '_>, format: LineFormat) {
     let record = record();
@@ -52,7 +53,7 @@ fn line(bencher: Bencher<'_, '_>, format: LineFormat) {
     });
 }
 
-/// What a worker pays for a record that is there: the hour, and a place in the queue.
+/// Hands over a finished record, as a worker does: reads the hour and takes a place in the queue.
 #[divan::bench(sample_count = 50, sample_size = 50)]
 fn handing_over(bencher: Bencher<'_, '_>) {
     let problems = ProblemLog::off();

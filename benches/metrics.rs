@@ -1,4 +1,4 @@
-//! What a request pays for being counted, and an operator for looking. `cargo bench --bench metrics`.
+//! The cost of counting a request, and of a scrape. `cargo bench --bench metrics`.
 #![expect(
     clippy::expect_used,
     reason = "a bench with a broken world should stop"
@@ -52,7 +52,7 @@ fn refused() -> EndedExchange {
     }
 }
 
-/// A recorder that has seen several series.
+/// Returns a recorder with several series.
 fn recorder(metrics: &Arc<Metrics>) -> Arc<Recorder> {
     let recorder = metrics.new_shard().recorder("crm", ROUTES);
     for status in [200, 201, 204, 400, 404, 429, 500] {
@@ -81,7 +81,7 @@ fn record_a_refusal(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| recorder.record(black_box(&ended)));
 }
 
-/// Two workers, each on a thread of its own, on the same connection.
+/// Two workers on threads of their own count for the same connection.
 #[divan::bench(threads = 2)]
 fn record_on_two_workers(bencher: Bencher<'_, '_>) {
     let metrics = Arc::default();
@@ -98,7 +98,7 @@ fn record_on_two_workers(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// 500 connections that two workers have served.
+/// Returns the metrics of 500 connections that two workers have served.
 fn busy() -> Arc<Metrics> {
     let metrics: Arc<Metrics> = Arc::default();
     for shard in [metrics.new_shard(), metrics.new_shard()] {

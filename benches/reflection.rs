@@ -1,4 +1,4 @@
-//! What a response pays for being searched for the credential. `cargo bench --bench reflection`.
+//! The cost of searching a response for the credential. `cargo bench --bench reflection`.
 #![expect(
     clippy::expect_used,
     reason = "a bench with a broken world should stop"
@@ -17,21 +17,21 @@ fn main() {
 }
 
 const KIB: usize = 1024;
-/// As the upstream's TLS records come.
+/// The size of a frame, as the upstream's TLS records arrive.
 const FRAME: usize = 16 * KIB;
 
-/// The kinds of secret that there are, by length and by what they hold.
+/// Kinds of secrets, by length and content.
 #[derive(Clone, Copy, Debug)]
 enum Secret {
-    /// The shortest that is searched for.
+    /// The shortest secret that is searched for.
     Short,
     /// An API key.
     Key,
-    /// Marks that every encoder writes in its own way.
+    /// Characters that each encoder writes differently.
     Marks,
-    /// 1.5 KiB that begin as every token of its issuer.
+    /// 1.5 KiB with the same beginning as every token of the issuer.
     Jwt,
-    /// 8 KiB of one letter, and another at the end: the worst to follow.
+    /// 8 KiB of one letter with another at the end, the most expensive secret to follow.
     Periodic,
 }
 
@@ -63,7 +63,7 @@ impl Secret {
     }
 }
 
-/// Bytes without a pattern, always the same (xorshift).
+/// Returns random bytes that are the same in every run (xorshift).
 fn noise(size: usize) -> Vec<u8> {
     let mut state = 0x1234_5678_9abc_def1_u64;
     let mut next = || {
@@ -75,7 +75,7 @@ fn noise(size: usize) -> Vec<u8> {
     (0..size).map(|_| next()).collect()
 }
 
-/// A list as APIs answer it, with a token of the same issuer in each item.
+/// Returns a list as an API sends it, with a token of the same issuer in each item.
 fn json(size: usize) -> Vec<u8> {
     let mut text = String::new();
     for (number, byte) in noise(size).into_iter().enumerate() {
@@ -89,7 +89,7 @@ fn json(size: usize) -> Vec<u8> {
     text
 }
 
-/// The secret without its last byte, again and again.
+/// Returns repetitions of the secret without its last byte.
 fn near(secret: &[u8], size: usize) -> Vec<u8> {
     let (_, most) = secret.split_last().expect("a secret");
     most.iter()
@@ -104,7 +104,7 @@ fn frames(body: &[u8], size: usize) -> Vec<Bytes> {
     body.chunks(size).map(Bytes::copy_from_slice).collect()
 }
 
-/// One response, its frames fed and let out.
+/// Searches one response, frame by frame.
 fn pass(patterns: &Arc<Patterns>, frames: &[Bytes]) -> usize {
     let mut scan = ResponseScan::new(Arc::clone(patterns));
     let mut out = 0;
@@ -147,19 +147,20 @@ fn near_matches_1m(bencher: Bencher<'_, '_>, secret: Secret) {
     bench(bencher, secret, &near(&secret.bytes(), KIB * KIB), FRAME);
 }
 
-/// What the ends of frames cost, where something is held back at every other one.
+/// The cost of frame ends, where bytes are held back at every other end.
 #[divan::bench(args = SECRETS)]
 fn near_matches_in_frames_of_1k(bencher: Bencher<'_, '_>, secret: Secret) {
     bench(bencher, secret, &near(&secret.bytes(), 256 * KIB), KIB);
 }
 
-/// The worst dripping: each byte may go on with the secret. In a proxy pieces this small are gathered first.
+/// The most expensive pieces: single bytes that each may continue the secret. In the proxy, pieces
+/// this small are gathered first.
 #[divan::bench(args = SECRETS)]
 fn near_matches_byte_by_byte(bencher: Bencher<'_, '_>, secret: Secret) {
     bench(bencher, secret, &near(&secret.bytes(), 64 * KIB), 1);
 }
 
-/// A head of ten fields.
+/// Searches a head of ten fields.
 #[divan::bench(args = SECRETS)]
 fn head(bencher: Bencher<'_, '_>, secret: Secret) {
     const VALUES: [&str; 10] = [
@@ -182,14 +183,15 @@ fn head(bencher: Bencher<'_, '_>, secret: Secret) {
     });
 }
 
-/// Once for a connection or a token.
+/// Compiles the patterns, as happens once per connection or token.
 #[divan::bench(args = SECRETS)]
 fn make(bencher: Bencher<'_, '_>, secret: Secret) {
     let bytes = secret.bytes();
     bencher.bench_local(|| Patterns::from_secrets([black_box(bytes.as_slice())]).is_some());
 }
 
-/// So many secrets of all kinds but the periodic one, as a process has them with many connections.
+/// Returns this many secrets of all kinds except the periodic one, as a process with many
+/// connections has them.
 fn many(count: usize) -> Arc<Patterns> {
     let kinds = [Secret::Short, Secret::Key, Secret::Marks, Secret::Jwt];
     let secrets: Vec<Vec<u8>> = (0..count)
@@ -229,7 +231,7 @@ fn binary_1m_for_many(bencher: Bencher<'_, '_>, count: usize) {
     bench_many(bencher, count, &noise(KIB * KIB));
 }
 
-/// The beginning that tokens of one issuer have in common, again and again.
+/// Repetitions of the common beginning of one issuer's tokens.
 #[divan::bench(args = COUNTS)]
 fn common_beginnings_1m_for_many(bencher: Bencher<'_, '_>, count: usize) {
     let begin = b"eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.";
@@ -237,7 +239,7 @@ fn common_beginnings_1m_for_many(bencher: Bencher<'_, '_>, count: usize) {
     bench_many(bencher, count, &body);
 }
 
-/// A text that is decoded as well: references to characters in long words.
+/// A text that is searched decoded as well: character references in long words.
 #[divan::bench(args = COUNTS)]
 fn escaped_1m_for_many(bencher: Bencher<'_, '_>, count: usize) {
     let body: Vec<u8> = b"aGVsbG8&#43;d29ybGQ&#x2F;YW5k&amp;bW9yZQ "

@@ -1,4 +1,4 @@
-//! What a request pays for its route, and a load for its list. `cargo bench --bench route`.
+//! The cost of matching a request's route, and of compiling a list. `cargo bench --bench route`.
 #![expect(
     clippy::expect_used,
     reason = "a bench with a broken world should stop"
@@ -13,7 +13,7 @@ fn main() {
 
 const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 
-/// A list as APIs have them: five patterns for each resource, nested and without conflicts.
+/// Returns a list as APIs have it: five patterns for each resource, nested and without conflicts.
 fn list(size: usize) -> Vec<Pattern> {
     let of_resource = |n: usize| {
         [
@@ -58,7 +58,7 @@ fn miss(bencher: Bencher<'_, '_>, size: usize) {
     bencher.bench_local(|| table.find(black_box(Some(Method::Get)), black_box(&path)));
 }
 
-/// 5 x 5 patterns that cross each other, and a path that two of them match.
+/// 5 x 5 patterns that overlap, and a path that two of them match.
 #[divan::bench]
 fn find_among_overlapping(bencher: Bencher<'_, '_>) {
     let rows = (0..5).map(|n| format!("/a{n}/{{x}}"));
@@ -86,7 +86,7 @@ fn canonical_4000_segments(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| path(black_box(&text)).as_bytes().len());
 }
 
-/// The worst that a list within the walk's limit can cost: a miss that visits every node.
+/// The most expensive list within the limit of the walk: a miss that visits every node.
 #[divan::bench]
 fn miss_of_the_slowest_list(bencher: Bencher<'_, '_>) {
     let pattern = |mask: u32| {
@@ -106,7 +106,7 @@ fn miss_of_the_slowest_list(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| table.find(black_box(Some(Method::Get)), black_box(&path)));
 }
 
-/// Parsing not counted; with the conflict report.
+/// Compiles a list, including the conflict report but not the parsing.
 #[divan::bench(args = SIZES, sample_count = 20)]
 fn compile(bencher: Bencher<'_, '_>, size: usize) {
     bencher
@@ -114,7 +114,7 @@ fn compile(bencher: Bencher<'_, '_>, size: usize) {
         .bench_local_values(RouteTable::compile);
 }
 
-/// 5,000 patterns each of which crosses 5,000 others.
+/// 5,000 patterns, each of which overlaps with 5,000 others.
 #[divan::bench(sample_count = 5, sample_size = 1)]
 fn compile_10_000_overlapping(bencher: Bencher<'_, '_>) {
     let rows = (0..5_000).map(|n| format!("/a{n}/{{x}}"));

@@ -1,4 +1,4 @@
-//! What a signed body pays for its signature. `cargo bench --bench signing`.
+//! The cost of signing a body. `cargo bench --bench signing`.
 #![expect(
     clippy::expect_used,
     reason = "a bench with a broken world should stop"

@@ -1,5 +1,5 @@
--- What somebody who floods the management port sends, in turn. Arguments: the value of an Authorization field that is right, and one `+/path` for
--- each request with it, one `-/path` for each with a wrong one.
+-- The requests of a flood of the management port, in turn. Arguments: a valid value of `Authorization`,
+-- then `+/path` for each request with it and `-/path` for each request with a wrong one.
 
 local requests, next_one = {}, 0
 

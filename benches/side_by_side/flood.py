@@ -1,8 +1,10 @@
-"""Whether agents notice that the management port is flooded.
+"""Measures whether agents notice that the management port is flooded.
 
-Two egressd of 500 connections run side by side, and agents ask the first for 2,000 requests a second. A round has three arms: nobody floods,
-somebody floods the *other* egressd's management, somebody floods this one's. The flood costs the machine as much in the second arm as in the
-third, so the ratio of these two is what one process does to itself; the first shows what the machine does to both.
+Two egressd with 500 connections each run side by side, and agents send 2,000 requests a second to
+the first. A round has three arms: no flood, a flood of the *other* egressd's management port, and a
+flood of this one's. The flood costs the machine as much in the second arm as in the third, so the
+ratio of these two is the effect within one process. The first arm shows the effect of the machine
+on both.
 """
 
 import base64
@@ -22,7 +24,7 @@ LOGIN = ("operator", "flood-password-0123456789")
 CONNECTIONS = 500
 FLOODERS = 8  # sockets that always have a request under way
 RATE, SOCKETS, ITEM = 2000, 16, "/api-id/v1/items/1k"  # the agents
-# What the flood asks for: with the password, and with a wrong one.
+# The requests of the flood, with the password and with a wrong one.
 ASKED = [
     '/v1/connections?page_size=1000&filter=display_name:"item"%20OR%20name:"api-id"'.replace('"', "%22"), "/metrics",
     "/v1/connections?page_size=1000&order_by=display_name%20desc",
@@ -37,7 +39,7 @@ def authorization():
 
 
 class Sidecar:
-    """A running egressd: its process, where agents ask, where operators ask."""
+    """A running egressd: its process, and its addresses for agents and operators."""
 
     def __init__(self, bench):
         job = bench.job(workers=1)
@@ -48,7 +50,7 @@ class Sidecar:
         self.verify()
 
     def verify(self):
-        """What is answered to the flood: all connections, metrics, and 401."""
+        """Checks the responses to the flood: all connections, metrics, and 401."""
         for path in ASKED + REFUSED:
             asks = http.client.HTTPConnection("127.0.0.1", self.management, timeout=10)
             asks.request("GET", path, headers={"Authorization": authorization()} if path in ASKED else {})
@@ -61,7 +63,7 @@ class Sidecar:
 
 
 def flood(port, seconds):
-    """Starts the flood; it ends by itself."""
+    """Starts the flood, which ends by itself."""
     paths = [sign + path for pair in zip(ASKED, REFUSED) for sign, path in zip("+-", pair)]
     return subprocess.Popen(
         ["wrk", "-t1", f"-c{FLOODERS}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA, f"http://127.0.0.1:{port}", "--", authorization(), *paths],
@@ -70,9 +72,10 @@ def flood(port, seconds):
 
 
 def measure(arm, own, other, seconds):
-    """One arm: what the agents saw, what the process cost, and what the flood was answered."""
+    """Runs one arm. Returns the agents' view, the cost of the process, and the responses to the
+    flood."""
     target = {"quiet": None, "other flooded": other, "flooded": own}[arm]
-    # The flood is there before the agents and outlasts them.
+    # The flood starts before the agents and outlasts them.
     flooding = flood(target.management, seconds + 2) if target else None
     try:
         time.sleep(1 if target else 0)
@@ -91,7 +94,7 @@ def measure(arm, own, other, seconds):
 
 
 def rounds(bench, options):
-    """results[arm] = one dict a round; the order of the arms turns with the round."""
+    """Returns results[arm] = one dict per round. The order of the arms rotates with the round."""
     own, other = Sidecar(bench), Sidecar(bench)
     seconds = 1 if options.smoke else 2 if options.quick else 5
     results = {arm: [] for arm in ARMS}
@@ -107,7 +110,7 @@ def rounds(bench, options):
 
 
 def print_table(results):
-    """Markdown; the ratios are medians of those within a round."""
+    """Prints Markdown. The ratios are medians of those within a round."""
     def ratio(metric, arm, against):
         return statistics.median(a[metric] / b[metric] for a, b in zip(results[arm], results[against]))
 

@@ -1,7 +1,8 @@
-"""User-space instructions of one 1 KiB request, counted by valgrind's callgrind.
+"""Counts the user-space instructions of one 1 KiB request with valgrind's callgrind.
 
-Two run lengths on one worker; their difference divided by the difference in requests leaves start-up,
-handshakes and shutdown out. It hardly differs between machines, and not at all with the neighbours.
+Each target runs twice on one worker, with two numbers of requests. The difference of the counts
+divided by the difference in requests leaves out start-up, handshakes and shutdown. The result
+hardly differs between machines, and other load on the machine has no effect.
 """
 
 import re
@@ -16,7 +17,7 @@ SOCKETS = 32
 
 
 def count(bench, targets, path, smoke):
-    """Rows: target and instructions a request."""
+    """Returns rows: target and instructions per request."""
     short, long = (100, 300) if smoke else (2000, 10000)
     rows = []
     for target in targets:
@@ -26,15 +27,16 @@ def count(bench, targets, path, smoke):
 
 
 def run(bench, target, path, requests):
-    """All instructions of a process that served so many requests."""
+    """Returns all instructions of a process that served this many requests."""
     job = bench.job(1, single_process=True)
     out = bench.world.directory / f"callgrind-{target}-{job.port}"
     argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *TARGETS[target](job)]
     if target.startswith("egressd"):
-        # The filter would hold for valgrind too, which lives in the same process and writes a file at its end. What is counted is no different.
+        # The filter would apply to valgrind too, which runs in the same process and writes a file
+        # at its end. The instructions of requests are the same without it.
         argv += ["--hardening", "off"]
     process = bench.world.start(f"callgrind-{target}-{job.port}", argv).await_port(job.port, seconds=120)
-    for _ in range(4):  # the pool is filled, so that both run lengths make the same handshakes
+    for _ in range(4):  # fills the pool, so that both runs make the same handshakes
         exactly(job.port, path, SOCKETS, SOCKETS * 4)
     got = exactly(job.port, path, SOCKETS, requests)
     stop(bench, process, job.port)
@@ -45,7 +47,8 @@ def run(bench, target, path, requests):
 
 
 def stop(bench, process, port):
-    """Ends a process that writes its counts as it ends. nginx under valgrind can sleep through its signal until a socket wakes it."""
+    """Ends a process that writes its counts at its end. nginx under valgrind can miss its signal
+    until a socket wakes it."""
     timers = [threading.Timer(seconds, wake, (port,)) for seconds in (1, 2, 3)]
     for timer in timers:
         timer.start()
@@ -55,7 +58,7 @@ def stop(bench, process, port):
 
 
 def wake(port):
-    """Knocks; a process that listens no more needs no waking."""
+    """Connects once. A process that no longer listens needs no waking."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -63,7 +66,7 @@ def wake(port):
 
 
 def print_table(rows):
-    """Markdown, as the other table."""
+    """Prints Markdown like the other table."""
     print("| target | instructions of a 1 KiB request |\n|---|---:|")
     for row in rows:
         print(f"| {row['target']} | {row['instructions']:,} |")

@@ -1,6 +1,6 @@
-"""The loads: each drives one target for a bounded time and says what was answered.
+"""The loads: each drives one target for a bounded time and returns counts of the responses.
 
-A load returns `requests`, `errors`, `seconds`, and `p99_us` where it can tell.
+A load returns `requests`, `errors`, `seconds`, and `p99_us` if it can measure it.
 """
 
 import http.client
@@ -18,7 +18,7 @@ AGENTS_OWN = "Bearer the-agents-own-which-must-not-pass"
 
 
 def wrk(port, path, sockets, seconds, post_bytes=0):
-    """As fast as it goes, over so many keep-alive sockets, by wrk."""
+    """Sends requests as fast as possible over this many keep-alive sockets, with wrk."""
     done = subprocess.run(
         ["wrk", "-t1", f"-c{sockets}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA,
          "-H", f"Authorization: {AGENTS_OWN}", f"http://127.0.0.1:{port}{path}", "--", str(post_bytes)],
@@ -31,7 +31,7 @@ def wrk(port, path, sockets, seconds, post_bytes=0):
 
 
 class Socket:
-    """One keep-alive socket that can have one request under way; answers must carry a length."""
+    """A keep-alive socket that can have one request in flight. Responses must carry a length."""
 
     def __init__(self, port, path):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -50,10 +50,11 @@ class Socket:
         self.socket.sendall(self.request)
 
     def take(self):
-        """Reads what is there: None while the answer is unfinished, else whether it was a 200."""
+        """Reads the available bytes. Returns None while the response is incomplete, else whether it
+        was a 200."""
         piece = self.socket.recv(65536)
         if not piece:
-            raise RuntimeError("the socket was closed in mid-answer")
+            raise RuntimeError("the socket was closed in the middle of a response")
         self.got += piece
         head_end = self.got.find(b"\r\n\r\n")
         if head_end < 0:
@@ -68,7 +69,8 @@ class Socket:
 
 
 def paced(port, path, sockets, seconds, rate):
-    """A fixed rate, whatever the target does: delays count from when a request was due."""
+    """Sends a fixed rate, whatever the target does. Delays count from the time when a request was
+    due."""
     idle = [Socket(port, path) for _ in range(sockets)]
     busy, delays, errors = set(), [], 0
     start = time.perf_counter()
@@ -89,7 +91,7 @@ def paced(port, path, sockets, seconds, rate):
                 busy.remove(one)
                 idle.append(one)
         if time.perf_counter() > start + seconds + 20:
-            raise RuntimeError(f"{total - len(delays)} answers are missing")
+            raise RuntimeError(f"{total - len(delays)} responses are missing")
     taken = time.perf_counter() - start
     for one in idle:
         one.socket.close()
@@ -99,7 +101,7 @@ def paced(port, path, sockets, seconds, rate):
 
 
 def exactly(port, path, sockets, requests):
-    """Exactly so many requests, as fast as they go (for counting instructions)."""
+    """Sends exactly this many requests as fast as possible (for counting instructions)."""
     idle = [Socket(port, path) for _ in range(sockets)]
     busy, sent, done, errors = set(), 0, 0, 0
     while done < requests:
@@ -120,7 +122,7 @@ def exactly(port, path, sockets, requests):
 
 
 def idle_sockets(port, path, count):
-    """Opens so many sockets, has one request answered on each, and hands them back open."""
+    """Opens this many sockets, sends one request on each, and returns them open."""
     held = []
     for _ in range(count):
         one = Socket(port, path)
@@ -134,14 +136,14 @@ def idle_sockets(port, path, count):
 
 
 def first_byte(process, port, path, started):
-    """Seconds from `started` until the first byte of a proxied answer."""
+    """Returns the seconds from `started` until the first byte of a proxied response."""
     while True:
         try:
             one = Socket(port, path)
             break
         except OSError:
             if process.child.poll() is not None or time.perf_counter() > started + 10:
-                raise RuntimeError(f"never listened:\n{process.said()}") from None
+                raise RuntimeError(f"the target does not listen:\n{process.said()}") from None
             time.sleep(0.0002)
     one.send(0)
     while (good := one.take()) is None:
@@ -149,12 +151,13 @@ def first_byte(process, port, path, started):
     taken = time.perf_counter() - started
     one.socket.close()
     if not good:
-        raise RuntimeError(f"the first answer is no 200: {one.got[:300]}\n{process.said()}")
+        raise RuntimeError(f"the first response is not a 200: {one.got[:300]}\n{process.said()}")
     return taken
 
 
 def verify(name, port):
-    """The target does the whole job: forwards, injects, strips, refuses. Raises with what it got."""
+    """Checks that the target does the whole job: it forwards, injects, strips and refuses. Raises
+    with the response otherwise."""
     def ask(method, path, content=None):
         agent = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         agent.request(method, path, body=content, headers={"Authorization": AGENTS_OWN})

@@ -1,8 +1,9 @@
-"""egressd beside its peers, doing the same job in the same minute.
+"""Compares egressd with its peers, which do the same job in the same minute.
 
-Rounds are interleaved: each round runs every workload on every target, and a ratio is taken
-against the best peer *of that round*, so that a busy neighbour hurts all alike. Printed are medians
-over the rounds. The number to trust is CPU per request; rps and p99 move with the machine.
+Rounds are interleaved: each round runs every workload on every target, and a ratio is taken against
+the best peer *of that round*, so that other load on the machine affects all alike. The tables
+contain medians over the rounds. The figure to trust is CPU per request, because rps and p99 vary
+with the machine.
 """
 
 import argparse
@@ -30,7 +31,7 @@ DEBIAN = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "openssl": "open
 
 @dataclass
 class Workload:
-    """One row of the table: what is driven, how, and what egressd aims at against the best peer."""
+    """A row of the table: the load, its parameters, and egressd's goal against the best peer."""
 
     name: str
     kind: str  # "wrk", "paced", "idle" or "spawn"
@@ -52,7 +53,8 @@ WORKLOADS = [
     Workload("idle", "idle"),
     Workload("spawn", "spawn"),
 ]
-# What searching responses and signing bodies cost: the ratio is taken against egressd without that.
+# The cost of searching responses and signing bodies: the ratio is taken against egressd without the
+# feature.
 GUARD_WORKLOADS = [
     Workload("guard-1k-32", "wrk", bars={"cpu_us": 1.05}),
     Workload("guard-1m-8", "wrk", path=PREFIX + "/items/1m", sockets=8, bars={"cpu_us": 1.10}),
@@ -61,7 +63,7 @@ SIGNING_WORKLOADS = [
     Workload("signed-post4k-32", "wrk", path=PREFIX + "/sink", post_bytes=4096, bars={"cpu_us": 1.15}),
 ]
 COSTS = ["egressd-unguarded", "egressd", "egressd-signed"]
-# metric → (what is printed, is more better, decimals)
+# metric → (printed name, whether more is better, decimals)
 METRICS = {
     "cpu_us": ("CPU µs/request", False, 1),
     "rps": ("requests/s", True, 0),
@@ -75,7 +77,7 @@ METRICS = {
 
 @dataclass
 class Table:
-    """What is printed together: each workload on each target, with ratios against the better of `peers`."""
+    """A table: each workload on each target, with ratios against the better of `peers`."""
 
     workloads: list
     targets: list
@@ -83,7 +85,7 @@ class Table:
 
 
 class Bench:
-    """The world with its upstream, and one measurement at a time."""
+    """The world with its upstream, which runs one measurement at a time."""
 
     def __init__(self, world, options):
         self.world, self.options = world, options
@@ -96,12 +98,13 @@ class Bench:
         return Job(self.world, self.upstream_port, self.ca, self.world.port(), workers, single_process)
 
     def start(self, target, workers):
-        """A fresh, listening target and its port."""
+        """Returns a fresh, listening target and its port."""
         job = self.job(workers)
         return self.world.start(f"{target}-{job.port}", TARGETS[target](job)).await_port(job.port), job.port
 
     def upstream_sockets(self):
-        """How many sockets the upstream has taken so far (without the one that asks)."""
+        """Returns the number of sockets that the upstream has accepted so far, without the one of
+        this query."""
         tls = ssl.create_default_context(cafile=str(self.ca))
         asks = http.client.HTTPSConnection("127.0.0.1", self.upstream_port, context=tls, timeout=10)
         asks.request("GET", "/sockets", headers={"Authorization": f"Bearer {SECRET}"})
@@ -111,7 +114,7 @@ class Bench:
         return accepted - self.asked
 
     def verify(self, target):
-        """The target does the whole job, or nothing is measured."""
+        """Checks that the target does the whole job before anything is measured."""
         process, port = self.start(target, 1)
         try:
             loads.verify(target, port)
@@ -120,7 +123,7 @@ class Bench:
         self.world.stop(process)
 
     def measure(self, workload, target):
-        """One workload on one fresh process: metric → value."""
+        """Runs one workload on one fresh process. Returns metric → value."""
         if workload.kind == "spawn":
             return {"first_byte_ms": statistics.median(self.spawn(target, workload) for _ in range(3))}
         process, port = self.start(target, workload.workers)
@@ -129,7 +132,8 @@ class Bench:
         else:
             if self.options.warm_up:
                 self.drive(workload, port, self.options.warm_up)
-            # wrk ends in mid-answer, which costs the upstream sockets; whole answers fill the pool again.
+            # wrk ends in the middle of responses, which closes upstream sockets. Complete responses
+            # fill the pool again.
             loads.exactly(port, PREFIX + "/items/1k", workload.sockets, workload.sockets * 4)
             before, cpu = self.upstream_sockets(), process.cpu_ns()
             got = self.drive(workload, port, self.options.seconds)
@@ -174,7 +178,8 @@ class Bench:
 
 
 def run_rounds(bench, table, rounds):
-    """results[workload][target] = one dict a round; the order of targets turns with the round."""
+    """Returns results[workload][target] = one dict per round. The order of the targets rotates with
+    the round."""
     workloads, targets = table.workloads, table.targets
     results = {w.name: {t: [] for t in targets} for w in workloads}
     for number in range(rounds):
@@ -189,7 +194,8 @@ def run_rounds(bench, table, rounds):
 
 
 def summarise(results, table):
-    """Rows of medians: workload, metric, value a target, ratio a target to the best peer, bar."""
+    """Returns rows of medians: workload, metric, value per target, ratio of each target to the best
+    peer, bar."""
     workloads, targets, peers = table.workloads, table.targets, table.peers
     rows = []
     for workload in workloads:
@@ -211,7 +217,7 @@ def summarise(results, table):
 
 
 def print_table(rows, table):
-    """Markdown, so that it can be pasted into benches/README.md as it stands."""
+    """Prints Markdown that can be pasted into benches/README.md unchanged."""
     targets = table.targets
     own = [t for t in targets if t not in table.peers]
     best = table.peers[0] if len(table.peers) == 1 else "best peer"
@@ -226,7 +232,7 @@ def print_table(rows, table):
 
 
 def machine():
-    """What the figures were measured on."""
+    """Returns the machine and the versions behind the figures."""
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "?")
     versions = {}
@@ -239,11 +245,11 @@ def machine():
 
 
 def require(targets, callgrind):
-    """Says all that is missing at once; builds egressd if only that is."""
+    """Reports everything that is missing at once. Builds egressd if only that is missing."""
     needed = ["nginx", "openssl", "valgrind" if callgrind else "wrk"] + [t for t in targets if t in DEBIAN]
     missing = sorted({DEBIAN[n] for n in needed if not shutil.which(n)})
     if missing:
-        sys.exit(f"missing; as root: apt-get install --no-install-recommends {' '.join(missing)}")
+        sys.exit(f"programs are missing; install them as root: apt-get install --no-install-recommends {' '.join(missing)}")
     if any(t.startswith("egressd") for t in targets) and not egressd_binary("release").exists():
         subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "egressd"], cwd=REPOSITORY, check=True)
 
@@ -255,13 +261,13 @@ def arguments():
                         help="rounds (default), or callgrind: user-space instructions of a 1 KiB request")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s runs")
     parser.add_argument("--costs", action="store_true",
-                        help="what the reflection guard and signing cost: egressd with each beside egressd without it")
-    parser.add_argument("--flood", action="store_true", help="whether agents notice that the management port is flooded")
-    parser.add_argument("--smoke", action="store_true", help="everything once, as short as can be; figures mean nothing")
-    parser.add_argument("--rounds", type=int, help="how many rounds (default 7)")
-    parser.add_argument("--only", default=",".join(names), help=f"workloads, of {','.join(names)}")
-    parser.add_argument("--targets", default="nginx,haproxy,egressd", help=f"of {','.join(TARGETS)}")
-    parser.add_argument("--json", metavar="FILE", help="write machine, medians, ratios and every round there")
+                        help="measure the cost of the reflection guard and of signing: egressd with each against egressd without it")
+    parser.add_argument("--flood", action="store_true", help="measure whether agents notice that the management port is flooded")
+    parser.add_argument("--smoke", action="store_true", help="run everything once, as briefly as possible; the figures mean nothing")
+    parser.add_argument("--rounds", type=int, help="number of rounds (default 7)")
+    parser.add_argument("--only", default=",".join(names), help=f"workloads, a comma-separated selection of {','.join(names)}")
+    parser.add_argument("--targets", default="nginx,haproxy,egressd", help=f"targets, a comma-separated selection of {','.join(TARGETS)}")
+    parser.add_argument("--json", metavar="FILE", help="write the machine, medians, ratios and every round to this file")
     options = parser.parse_args()
     options.seconds, options.warm_up = (1, 0) if options.smoke else (1, 1) if options.quick else (2, 1)
     options.rounds = options.rounds or (1 if options.smoke else 2 if options.quick else 7)
@@ -275,7 +281,7 @@ def arguments():
 
 
 def tables(options):
-    """What is run: the table that was asked for; all of them, where it is only whether they work."""
+    """Returns the tables to run: the selected one, or all of them for a smoke test."""
     costs = [
         Table(GUARD_WORKLOADS, ["egressd-unguarded", "egressd"], ["egressd-unguarded"]),
         Table(SIGNING_WORKLOADS, ["egressd", "egressd-signed"], ["egressd"]),

@@ -1,9 +1,9 @@
-"""The table of targets: who does the job, and how each is told to do it.
+"""The table of targets: the programs that do the job, and their configuration.
 
-The job, the same for all: keep-alive HTTP/1.1 in on loopback; `GET /v1/items/{id}` and
-`POST /v1/sink` allowed below `/api-id`, all else refused; the prefix stripped; the agent's own
-`Authorization` replaced by the injected one; verified, pooled TLS 1.3 to the upstream.
-A new peer is one function here.
+The job is the same for all: keep-alive HTTP/1.1 in on loopback; `GET /v1/items/{id}` and `POST
+/v1/sink` allowed below `/api-id`, all else refused; the prefix stripped; the agent's own
+`Authorization` replaced by the injected one; verified, pooled TLS 1.3 to the upstream. A new peer
+is one function here.
 """
 
 import json
@@ -20,7 +20,7 @@ SIZES = {"1k": 1024, "64k": 64 * 1024, "1m": 1024 * 1024, "8m": 8 * 1024 * 1024}
 
 @dataclass
 class Job:
-    """What every target is told."""
+    """The parameters of every target."""
 
     world: object
     upstream: int  # port
@@ -103,8 +103,9 @@ backend api
 
 
 def egressd(job, access="refused", patterns=2, guard=True, more="", management=None, login=None, others=0):
-    """The release build with every safety feature on. Patterns beyond the two that are asked for stand beside them in the table, other connections
-    beside the one that is asked for; a login is (username, password)."""
+    """Configures the release build with every safety feature on. Patterns beyond the two that are
+    requested are added to the table, and other connections are added beside the requested one. A
+    login is (username, password)."""
     routes = ["GET /v1/items/{id}", "POST /v1/sink"]
     routes += [f"GET /v1/things{n}/{{id}}/parts" for n in range(patterns - len(routes))]
     home = f"egressd-{job.port}"
@@ -142,32 +143,33 @@ log: {{format: json, level: info, access: {access}}}
 
 
 def egressd_log_all(job):
-    """egressd writing an access line for every exchange."""
+    """Configures egressd with an access line for every exchange."""
     return egressd(job, access="all")
 
 
 def egressd_unhardened(job):
-    """egressd without its own Landlock and seccomp, for comparison with the one that has them."""
+    """Configures egressd without Landlock and seccomp, for comparison with the default."""
     return [*egressd(job), "--hardening", "off"]
 
 
 def egressd_unguarded(job):
-    """egressd that does not search responses for the credential, for comparison with the one that does."""
+    """Configures egressd without the search of responses for the credential, for comparison with
+    the default."""
     return egressd(job, guard=False)
 
 
 def egressd_signed(job):
-    """egressd signing every body."""
+    """Configures egressd to sign every body."""
     return egressd(job, more="webhook_signing_secret: a-signing-secret-of-32-characters")
 
 
 def egressd_10_patterns(job):
-    """egressd with 10 patterns in the connection, for comparison with the next."""
+    """Configures egressd with 10 patterns in the connection, for comparison with the next."""
     return egressd(job, patterns=10)
 
 
 def egressd_10k_patterns(job):
-    """egressd with 10,000 patterns in the connection: a request must not cost more."""
+    """Configures egressd with 10,000 patterns in the connection. A request must not cost more."""
     return egressd(job, patterns=10_000)
 
 
@@ -186,7 +188,8 @@ PEERS = ("nginx", "haproxy")  # what a ratio is taken against: the better of the
 
 
 def upstream(world, port, leaf, key):
-    """The TLS 1.3 nginx behind all targets; 401 without the injected header, 200 on whatever leaks."""
+    """The TLS 1.3 nginx behind all targets. It answers 401 without the injected header, and 200 to
+    every other request."""
     for name, size in SIZES.items():
         world.file(f"www/v1/items/{name}", body(size))
     for path in (world.directory / "www").rglob("*"):
@@ -216,6 +219,7 @@ http {{
 
 
 def body(size):
-    """The bytes that the upstream serves for a size; letters only, so that nginx can quote them."""
+    """Returns the bytes that the upstream serves for a size: letters only, so that nginx can quote
+    them."""
     line = bytes(range(ord("a"), ord("z") + 1))
     return (line * (size // len(line) + 1))[:size]

@@ -1,6 +1,6 @@
-"""A headless Chromium, driven over its DevTools pipe: what a person sees, without a package for it.
+"""A headless Chromium, driven over its DevTools pipe: a person's view of a page, without a package.
 
-The pipe is a pair of FIFOs in the world's directory; messages are JSON, each with a NUL behind it.
+The pipe is a pair of FIFOs in the world's directory. Messages are JSON, each followed by a NUL.
 """
 
 import base64
@@ -13,7 +13,7 @@ PATIENCE = 30.0
 
 
 class Chromium:
-    """One browser; it ends with its world."""
+    """A browser, which ends with its world."""
 
     def __init__(self, world):
         told, says = world.directory / "chromium-in", world.directory / "chromium-out"
@@ -28,7 +28,7 @@ class Chromium:
         self.read, self.number, self.events = b"", 0, []
 
     def call(self, method, session=None, **parameters):
-        """One command and its result; events that come meanwhile are kept."""
+        """Sends a command and returns its result. Events that arrive meanwhile are kept."""
         self.number += 1
         message = {"id": self.number, "method": method, "params": parameters}
         if session:
@@ -46,7 +46,7 @@ class Chromium:
     def message(self, deadline):
         while b"\0" not in self.read:
             if not select.select([self.says], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise RuntimeError(f"Chromium says nothing:\n{self.process.said()}")
+                raise RuntimeError(f"Chromium does not respond:\n{self.process.said()}")
             piece = os.read(self.says.fileno(), 1 << 16)
             if not piece:
                 raise RuntimeError(f"Chromium has ended:\n{self.process.said()}")
@@ -56,7 +56,7 @@ class Chromium:
 
 
 class Tab:
-    """One page at one width, in one colour scheme, with JavaScript or without."""
+    """A page at one width, in one colour scheme, with or without JavaScript."""
 
     def __init__(self, browser, width, height, scheme="light", scripts=True):
         self.browser = browser
@@ -76,7 +76,7 @@ class Tab:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def open(self, url):
-        """Goes there, and returns once it is loaded."""
+        """Opens an address and returns once it is loaded."""
         failed = self.call("Page.navigate", url=url).get("errorText")
         if failed:
             raise RuntimeError(f"{url}: {failed}")
@@ -84,14 +84,14 @@ class Tab:
         return self
 
     def tell(self, expression):
-        """The value of a JavaScript expression, a promise's too."""
+        """Returns the value of a JavaScript expression, or of its promise."""
         told = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in told:
             raise RuntimeError(f"{expression}: {told['exceptionDetails']}")
         return told["result"].get("value")
 
     def wait(self, what, expression):
-        """Returns once the expression holds."""
+        """Waits until the expression is true."""
         deadline = time.monotonic() + PATIENCE
         while not self.tell(expression):
             if time.monotonic() > deadline:
@@ -99,13 +99,13 @@ class Tab:
             time.sleep(0.05)
 
     def seen(self, method):
-        """The parameters of all events of this kind so far."""
+        """Returns the parameters of all events of this kind so far."""
         self.tell("0")
         return [event["params"] for event in self.browser.events
                 if event.get("method") == method and event.get("sessionId") == self.session]
 
     def picture(self, path):
-        """All of the page as a PNG, in a window as high as the page."""
+        """Stores the whole page as a PNG, in a window as high as the page."""
         self.size(self.width, self.tell("document.documentElement.scrollHeight"))
         path.parent.mkdir(parents=True, exist_ok=True)
         data = self.call("Page.captureScreenshot")["data"]

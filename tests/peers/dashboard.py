@@ -1,7 +1,8 @@
-"""The Grafana dashboard and the alert rules, judged without Grafana.
+"""Checks the Grafana dashboard and the alert rules without Grafana.
 
-Every query of the dashboard must parse, and every metric that a query or a rule names must be one that egressd has.
-Run alone, Prometheus' own parser (promtool) judges the queries; `metrics.py` asks a running Prometheus and a live /metrics as well.
+Every query of the dashboard must parse, and every metric that a query or a rule names must be one
+that egressd has. If this file is run alone, Prometheus' own parser (promtool) checks the queries.
+`metrics.py` also sends them to a running Prometheus and compares them with a live /metrics.
 """
 
 import json
@@ -16,27 +17,28 @@ from loopback import REPOSITORY
 DASHBOARD = REPOSITORY / "config/grafana/egressd.json"
 PROMETHEUS = REPOSITORY / "config/prometheus"
 RULES = PROMETHEUS / "egressd.rules.yml"
-# What Grafana puts in, and what stands for it here.
+# Grafana's variables, and the values that replace them here.
 GRAFANA = {"$__rate_interval": "1m", "$__range": "3h", "$__interval": "15s"}
 SOURCE = {"type": "prometheus", "uid": "${DS_PROMETHEUS}"}
 COLUMNS = 24
-# Of Prometheus itself.
+# Metrics of Prometheus itself.
 NOT_OURS = {"up", "ALERTS"}
 NAME = re.compile(r"\b(?:egressd|process)_[a-z0-9_]+|\bup\b|\bALERTS\b")
 
 
 def dashboard():
-    """The dashboard as Grafana would import it."""
+    """Returns the dashboard as Grafana would import it."""
     return json.loads(DASHBOARD.read_text(encoding="utf-8"))
 
 
 def variables(board):
-    """The names that a query may use as `$name`."""
+    """Returns the names that a query may use as `$name`."""
     return [one["name"] for one in board["templating"]["list"] if one["type"] == "query"]
 
 
 def queries(board):
-    """(where, expression) of every panel, annotation and variable, with all that Grafana would put in."""
+    """Returns (where, expression) of every panel, annotation and variable, with Grafana's
+    substitutions."""
     found = [(panel["title"], target["expr"]) for panel in board["panels"] for target in panel.get("targets", [])]
     found += [(one["name"], one["expr"]) for one in board["annotations"]["list"] if "expr" in one]
     for one in board["templating"]["list"]:
@@ -47,7 +49,7 @@ def queries(board):
 
 
 def filled(expression, names):
-    """The expression as Prometheus gets it when everything is selected."""
+    """Returns the expression that Prometheus receives when every variable selects everything."""
     for variable, value in GRAFANA.items():
         expression = expression.replace(variable, value)
     for name in names:
@@ -56,7 +58,8 @@ def filled(expression, names):
 
 
 def rules():
-    """The expressions of the rules, read line by line: `expr:` and what is indented below it. YAML is no part of Python."""
+    """Returns the expressions of the rules, read line by line: `expr:` and the indented lines below
+    it. Python has no YAML parser."""
     found, indent = [], None
     for line in RULES.read_text(encoding="utf-8").splitlines():
         depth = len(line) - len(line.lstrip())
@@ -71,18 +74,19 @@ def rules():
 
 
 def names(expression):
-    """The metrics that an expression names; a histogram's series by the histogram's name."""
+    """Returns the metrics that an expression names, and a histogram's series by the histogram's
+    name."""
     quoted = re.sub(r'"[^"]*"', '""', expression)
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in NAME.findall(quoted)} - NOT_OURS
 
 
 def all_names():
-    """Every metric that the dashboard or a rule names."""
+    """Returns every metric that the dashboard or a rule names."""
     return set().union(*(names(expression) for _, expression in queries(dashboard())), *map(names, rules()))
 
 
 def faults(board):
-    """What Grafana would show wrongly, or not at all."""
+    """Returns the errors that Grafana would show, and the panels that would be empty."""
     found, ids, taken = [], set(), set()
     for panel in board["panels"]:
         place = panel["gridPos"]
@@ -105,11 +109,11 @@ def faults(board):
 
 
 def parsed_by_promtool(board):
-    """What promtool says against the queries; nothing where they are all PromQL."""
+    """Returns promtool's errors, which are empty if all queries are valid PromQL."""
     recorded = [{"record": f"dashboard:{number}", "expr": expression}
                 for number, (_, expression) in enumerate(queries(board))]
     with tempfile.TemporaryDirectory(prefix="egressd-dashboard-") as directory:
-        # JSON is YAML.
+        # JSON is valid YAML.
         path = Path(directory) / "queries.yml"
         path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": recorded}]}), encoding="utf-8")
         done = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True)

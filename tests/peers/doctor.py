@@ -1,10 +1,14 @@
-"""`egressd doctor` in real sandboxes: network namespaces, of which each but one lets exactly one thing through.
+"""`egressd doctor` in real sandboxes: network namespaces, most of which let exactly one thing
+through.
 
-The pod is a network namespace with egressd in it; outside is a second one behind a veth pair, which has the public addresses, the
-metadata address, listeners on their ports and a name server. Routes open and close the way between them. The doctor runs as an agent
-does: another user without capabilities, in a PID namespace of its own. It must name each thing that is open and nothing else.
+The pod is a network namespace with egressd in it. A second namespace behind a veth pair is the
+outside. It has the public addresses, the metadata address, listeners on their ports and a name
+server. Routes open and close the path between them. The doctor runs as an agent does: as another
+user without capabilities, in a PID namespace of its own. It must report each thing that is open and
+nothing else.
 
-As root, or as a user who may make user namespaces; where neither goes, it says so and tests nothing.
+Runs as root, or as a user who may create user namespaces. If neither works, it says so and tests
+nothing.
 """
 
 import json
@@ -26,7 +30,7 @@ NAME_SERVER = "9.9.9.9"
 UPLINK, OUTSIDE = "10.200.0.1", "10.200.0.2"
 SECRET = "planted-0123456789abcdef"
 EGRESSD_USER, AGENT = 65532, 1000
-# Of the environment of this script nothing goes on.
+# The environment of this script is not passed on.
 BARE = {"PATH": os.environ["PATH"]}
 
 QUIC = {("direct_egress", f"{address}:443/udp") for address in PUBLIC}
@@ -39,7 +43,7 @@ OPERATORS = {("management", "127.0.0.1:8081/v1/connections"), ("metrics", "127.0
 
 
 def run(*argv, fails=False):
-    """Runs a program to its end; whether it went well, where it may fail."""
+    """Runs a program to its end. Returns whether it succeeded, if it may fail."""
     done = subprocess.run([str(a) for a in argv], capture_output=True, text=True)
     if done.returncode != 0 and not fails:
         raise RuntimeError(f"{' '.join(map(str, argv))}: {done.stderr}")
@@ -47,11 +51,12 @@ def run(*argv, fails=False):
 
 
 def namespaces():
-    """How to get into namespaces of one's own here, or why not."""
+    """Returns the command that enters new namespaces on this machine, or the reason why it cannot.
+    """
     flags = ["--net", "--mount", "--pid", "--fork", "--mount-proc"]
     for who in ([], ["--user", "--map-root-user"]):
         argv = ["unshare", *who, *flags]
-        # As the pod, and the agent within it.
+        # The network of the pod, and of the agent in it.
         inner = agent_argv(bool(who), AGENT) + ["true"]
         if run(*argv, "sh", "-c", 'ip link add probe type veth && exec "$@"', "sh", *inner, fails=True):
             return argv, bool(who)
@@ -59,7 +64,8 @@ def namespaces():
 
 
 def agent_argv(nested, user, own_processes=True):
-    """How an agent's process is started in the pod: a plain user without capabilities who sees only its own processes."""
+    """Returns the command that starts an agent's process in the pod: a plain user without
+    capabilities who sees only its own processes."""
     alone = ["--pid", "--fork", "--mount-proc"] if own_processes else []
     if nested:
         inner = ["--user", f"--map-user={user}", f"--map-group={user}", "--mount", *alone]
@@ -69,7 +75,8 @@ def agent_argv(nested, user, own_processes=True):
 
 
 def answer(question):
-    """A DNS answer: 93.184.215.14 for every A (the metadata address for its name), no record of another type."""
+    """Returns a DNS response: 93.184.215.14 for every A query (the metadata address for its name),
+    and no record of another type."""
     end = question.index(0, 12) + 5
     kind = struct.unpack("!H", question[end - 4:end - 2])[0]
     address = METADATA if b"metadata" in question[:end] else "93.184.215.14"
@@ -86,7 +93,7 @@ def answer_anything(server):
 
 
 def answer_over_tcp(server):
-    """One question a connection, as long as its first two bytes say."""
+    """Answers one query per connection, whose length is in its first two bytes."""
     while True:
         with server.accept()[0] as peer, peer.makefile("rb") as asked:
             size = asked.read(2)
@@ -102,7 +109,8 @@ def answer_names(server):
 
 
 def outside():
-    """The internet and a cloud: runs in its own network namespace until standard input ends."""
+    """Serves the internet and a cloud, in a network namespace of its own, until standard input
+    ends."""
     print("here", flush=True)
     sys.stdin.readline()
     run("ip", "link", "set", "lo", "up")
@@ -136,11 +144,11 @@ def outside():
 
 
 class Pod:
-    """The namespace that this process is in, and the way out of it."""
+    """Sets up the namespace of this process, and the path out of it."""
 
     def __init__(self, world):
         run("ip", "link", "set", "lo", "up")
-        # Nothing of this machine's own secrets, sockets and name servers takes part.
+        # The secrets, sockets and name servers of this machine take no part.
         run("mount", "-t", "tmpfs", "none", "/run")
         if os.path.isdir("/etc/egressd"):
             run("mount", "-t", "tmpfs", "none", "/etc/egressd")
@@ -159,7 +167,7 @@ class Pod:
         self.six = self.outside.stdout.readline() == "six\n"
 
     def routes(self, *routes):
-        """These routes out, and no others."""
+        """Opens these routes to the outside and closes all others."""
         run("ip", "route", "flush", "root", "0/0", "table", "main", fails=True)
         run("ip", "-6", "route", "flush", "dev", "up0", fails=True)
         for route in routes:
@@ -177,7 +185,7 @@ class Pod:
 
 
 class Doctor:
-    """Runs the command as the agent and compares what it names."""
+    """Runs the command as the agent and compares its findings."""
 
     def __init__(self, tally, binary, nested):
         self.tally, self.binary, self.nested = tally, binary, nested
@@ -187,7 +195,8 @@ class Doctor:
         return subprocess.run([str(a) for a in argv], capture_output=True, text=True, env={**BARE, **(env or {})})
 
     def finds(self, name, expected, flags=(), **how):
-        """The open findings are these, and the exit code says whether there are any."""
+        """Checks that exactly these findings are open, and that the exit code reports whether there
+        are any."""
         done = self.run(["--format", "json", *flags], **how)
         try:
             report = json.loads(done.stdout)
@@ -195,16 +204,16 @@ class Doctor:
             self.tally.claim(name, False, done.stdout + done.stderr)
             return
         found = {state: {(f["check"], f["target"]) for f in report["findings"] if f["state"] == state} for state in ("open", "unknown")}
-        self.tally.claim(f"{name}: what is open is named", found["open"] == expected, found["open"] ^ expected)
+        self.tally.claim(f"{name}: open ways are reported", found["open"] == expected, found["open"] ^ expected)
         self.tally.claim(f"{name}: nothing is unknown", not found["unknown"], found["unknown"])
-        self.tally.claim(f"{name}: each has a remedy", all(f["remedy"] for f in report["findings"] if f["state"] == "open"), report)
+        self.tally.claim(f"{name}: each finding has a remedy", all(f["remedy"] for f in report["findings"] if f["state"] == "open"), report)
         code = 1 if expected else 0
         self.tally.claim(f"{name}: exit code {code}", (done.returncode, report["closed"]) == (code, code == 0), done.returncode)
         self.tally.claim(f"{name}: no value is shown", SECRET not in done.stdout + done.stderr, done.stdout)
 
 
 def start_egressd(world, binary, nested, management, login=""):
-    """egressd as a user of its own; `management` is what it listens on for operators."""
+    """Runs egressd as a user of its own. `management` is the address of its management listener."""
     world.file("connections/crm.json", json.dumps({"connection_details": {"http": {
         "base_url": "https://crm.example", "allowed_routes": ["GET /users"], "bearer_token": {"token": {"env": "PEER_SECRET"}},
     }}}))
@@ -220,13 +229,13 @@ connections: [connections]
 
 
 def ways_of_one_kind(doctor, pod):
-    """Rules that forget one family, or one protocol."""
+    """Rules that omit one address family, or one protocol."""
     if pod.six:
         pod.routes("-6 route add fd00::2 dev up0", "-6 route add default via fd00::2")
         doctor.finds("only IPv6", DIRECT_6 | NAMES_6)
     for name, rule, expected in [
         ("only UDP", "meta l4proto tcp", QUIC | NAMES),
-        # Programs ask for names over UDP first; data gets out over TCP all the same.
+        # Programs resolve names over UDP first, but data can leave over TCP as well.
         ("only TCP, names included", "meta l4proto udp", (DIRECT | NAMES | CLOUDS) - QUIC - {("metadata", "metadata.google.internal:80")}),
     ]:
         pod.routes(f"route add {OUTSIDE} dev up0", f"route add default via {OUTSIDE}")
@@ -237,7 +246,7 @@ def ways_of_one_kind(doctor, pod):
 
 
 def judge(tally, world, pod, doctor):
-    """Sandbox after sandbox."""
+    """Runs the doctor in one sandbox after another."""
     private = world.directory / "operators"
     private.mkdir(mode=0o700)
     if not doctor.nested:
@@ -250,7 +259,7 @@ def judge(tally, world, pod, doctor):
     doctor.finds("a closed sandbox", set())
     doctor.finds("a closed sandbox, strictly", set(), ["--strict"])
     shown = doctor.run()
-    tally.claim("a closed sandbox reads well", shown.stdout.endswith("closed: 0 open, 0 unknown\n"), shown.stdout)
+    tally.claim("a closed sandbox is reported as closed", shown.stdout.endswith("closed: 0 open, 0 unknown\n"), shown.stdout)
     for kind in ("blackhole", "prohibit", "unreachable"):
         pod.routes(f"route add {kind} default")
         doctor.finds(f"a route of type {kind}", set())
@@ -259,7 +268,7 @@ def judge(tally, world, pod, doctor):
     pod.routes(f"route add {NAME_SERVER} dev up0")
     doctor.finds("only names", {("dns", "example.com")})
     accepted = doctor.run(["--accept", "dns"])
-    tally.claim("what is accepted does not count", accepted.returncode == 0, accepted.stdout)
+    tally.claim("accepted findings do not count", accepted.returncode == 0, accepted.stdout)
     ways_of_one_kind(doctor, pod)
     pod.routes()
     doctor.finds("only a variable", {("environment", "GITHUB_TOKEN")}, env={"GITHUB_TOKEN": SECRET})
@@ -281,8 +290,8 @@ def judge(tally, world, pod, doctor):
     world.stop(egressd)
     gone = doctor.run(["--format", "json"])
     states = {f["check"]: f["state"] for f in json.loads(gone.stdout)["findings"]}
-    tally.claim("without egressd nobody knows", (gone.returncode, states["proxy"]) == (0, "unknown"), gone.stdout)
-    tally.claim("which is not closed, strictly", doctor.run(["--strict"]).returncode == 1)
+    tally.claim("without egressd the result is unknown", (gone.returncode, states["proxy"]) == (0, "unknown"), gone.stdout)
+    tally.claim("an unknown result is not closed with --strict", doctor.run(["--strict"]).returncode == 1)
     egressd = start_egressd(world, doctor.binary, doctor.nested, "127.0.0.1:8081")
     egressd.await_port(8081)
     doctor.finds("only management", OPERATORS)
@@ -298,10 +307,10 @@ def judge(tally, world, pod, doctor):
 
 
 def inside(nested):
-    """In the pod."""
+    """Runs a command in the pod."""
     tally = Tally()
     with World() as world:
-        # Its folder need not be one that another user may enter.
+        # Another user may not be able to enter the folder of the binary.
         binary = world.file("bin/egressd", b"")
         shutil.copy(egressd_binary("debug"), binary)
         pod = Pod(world)

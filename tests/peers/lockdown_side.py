@@ -1,11 +1,12 @@
 """One side of the world of lockdown.py, inside a network namespace: `serve`, or `try UID`.
 
-`serve UID PORT…` echoes TCP and UDP on these ports, IPv4 and IPv6, as that user until it is ended; it says `ready` once it listens.
-`try UID` becomes that user, makes every attempt of the JSON list on its standard input, and prints what came of each:
-`open`, `refused` (an error, at once), `hangs`, `unsupported` (by this kernel), or another error's name.
+`serve UID PORT…` echoes TCP and UDP on these ports, over IPv4 and IPv6, as that user until it is
+ended. It prints `ready` once it listens. `try UID` becomes that user, makes every attempt of the
+JSON list on its standard input, and prints the result of each: `open`, `refused` (an error, at
+once), `hangs`, `unsupported` (by this kernel), or the name of another error.
 """
 
-import encodings.idna  # noqa: F401  loaded now: the user to become may not be able to read it
+import encodings.idna  # noqa: F401  loaded now, because the later user may not be able to read it
 import errno
 import json
 import os
@@ -14,14 +15,14 @@ import selectors
 import socket
 import sys
 
-PATIENCE = 3  # seconds until an attempt hangs
+PATIENCE = 3  # seconds after which an attempt counts as hanging
 REFUSALS = {errno.ECONNREFUSED, errno.EPERM, errno.EACCES, errno.EHOSTUNREACH, errno.ECONNRESET}
 UNSUPPORTED = {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.ENOPROTOOPT, errno.EOPNOTSUPP}
 MPTCP, UDPLITE, MSG_FASTOPEN = 262, 136, 0x20000000
 
 
 def serve(ports):
-    """Echoes whatever comes."""
+    """Echoes all bytes."""
     ready = selectors.DefaultSelector()
     for port in ports:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -29,7 +30,7 @@ def serve(ports):
             door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             if kind == socket.SOCK_DGRAM:
-                # The answer must come from the address that was asked.
+                # The response must come from the address that was queried.
                 door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
             door.bind(("::", port))
             if kind == socket.SOCK_STREAM:
@@ -55,7 +56,7 @@ def serve(ports):
 
 
 def become(uid):
-    """That user, of no group but its own."""
+    """Becomes that user, with its own group only."""
     if uid != 0:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
@@ -67,12 +68,12 @@ def family(address):
 
 
 def place(address, port):
-    """The address as sockets take it, with the link that a `%` names."""
+    """Returns the address for a socket, with the link that a `%` names."""
     return socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4]
 
 
 def exchange(made, address, port, local, fast):
-    """Connects, says a word, hears it."""
+    """Connects, sends a word and reads it back."""
     with made:
         made.settimeout(PATIENCE)
         if local:
@@ -87,7 +88,7 @@ def exchange(made, address, port, local, fast):
 
 
 def fast_open(made, where):
-    """Connects by sending, and waits for what comes of it."""
+    """Sends a datagram and waits for the response."""
     try:
         made.sendto(b"", MSG_FASTOPEN, where)
     except BlockingIOError:
@@ -99,7 +100,7 @@ def fast_open(made, where):
 
 
 def ping(address, _port, _local):
-    """An echo request, through the socket that needs no right."""
+    """Sends an echo request through the socket that needs no rights."""
     v6 = ":" in address
     protocol = socket.IPPROTO_ICMPV6 if v6 else socket.IPPROTO_ICMP
     with socket.socket(family(address), socket.SOCK_DGRAM, protocol) as made:
@@ -110,12 +111,12 @@ def ping(address, _port, _local):
 
 
 def through(kind, protocol=0, fast=False):
-    """An attempt with this kind of socket."""
+    """Makes an attempt with this kind of socket."""
     return lambda address, port, local: exchange(socket.socket(family(address), kind, protocol), address, port, local, fast)
 
 
 def http(address, port, _local):
-    """Whether egressd answers there, as a probe asks."""
+    """Returns whether egressd answers a probe there."""
     with socket.socket(family(address), socket.SOCK_STREAM) as made:
         made.settimeout(PATIENCE)
         made.connect(place(address, port))
@@ -124,11 +125,12 @@ def http(address, port, _local):
 
 
 def leave(address, port, _local):
-    """A connect that is not waited for: its packets may be sent when nobody owns the socket any more."""
+    """Starts to connect without waiting. The kernel may send the packets when no process has the
+    socket any more."""
     with socket.socket(family(address), socket.SOCK_STREAM) as made:
         made.setblocking(False)
         made.connect_ex(place(address, port))
-    return "refused"  # the counter of packets is the judge
+    return "refused"  # the counter of packets decides
 
 
 def raw(address, _port, _local):

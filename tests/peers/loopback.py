@@ -1,6 +1,6 @@
-"""A throw-away world on loopback: a directory, certificates, ports, and processes that end with it.
+"""A temporary world on loopback: a directory, certificates, ports, and processes that end with it.
 
-Used by `tests/peers` and by `benches/side_by_side`. Nothing here knows what it is used for, and
+Used by `tests/peers` and by `benches/side_by_side`. This module is independent of its use, and
 nothing outlives the `with` block: every process is ended by its own PID, also after an error.
 """
 
@@ -20,18 +20,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def egressd_binary(profile):
-    """The binary under test: $EGRESSD, else the one that cargo leaves for this profile."""
+    """Returns the binary under test: $EGRESSD, or the one that cargo built for this profile."""
     return Path(os.environ.get("EGRESSD", cargo_binary(profile))).absolute()
 
 
 def cargo_binary(profile):
-    """The binary that cargo leaves for this profile, with the default features: it has the demo, which the released one has not."""
+    """Returns the binary that cargo built for this profile with the default features. It has the
+    demo, which the released one does not."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
     return (target / profile / "egressd").absolute()
 
 
 def egressd_argv(world, port, management=None, login=None, name="egressd"):
-    """How to run egressd on this port over the world's connections; it trusts the world's ca.pem. A login is (username, password)."""
+    """Returns the command that runs egressd on this port with the world's connections. It trusts
+    the world's ca.pem. A login is (username, password)."""
     account = f", basic_auth: {{username: {login[0]}, password: {login[1]}}}" if login else ""
     settings = world.file(f"{name}.yaml", f"""
 proxy: {{listen: ["127.0.0.1:{port}"]}}
@@ -55,7 +57,7 @@ class Process:
         self.pid = self.child.pid
 
     def tree(self):
-        """PIDs of the program and of its children."""
+        """Returns the PIDs of the program and its children."""
         found = [self.pid]
         for pid in found:
             for task in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -63,7 +65,8 @@ class Process:
         return found
 
     def cpu_ns(self):
-        """Time on a CPU so far of every thread of every process: the scheduler's own account."""
+        """Returns the CPU time so far of every thread of every process, as the scheduler counts it.
+        """
         total = 0
         for pid in self.tree():
             for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
@@ -71,12 +74,14 @@ class Process:
         return total
 
     def rss_kib(self):
-        """Resident memory of the whole tree; pages that two processes share count twice."""
+        """Returns the resident memory of the whole tree. Pages that two processes share count
+        twice."""
         lines = [line for pid in self.tree() for line in read(f"/proc/{pid}/status").splitlines()]
         return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
     def await_port(self, port, seconds=10.0, pause=0.005):
-        """Returns once the port takes sockets; says what the program wrote if it never does."""
+        """Waits until the port accepts sockets. If it never does, the error contains the program's
+        output."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -89,7 +94,7 @@ class Process:
         raise RuntimeError(f"{self.name} does not listen on {port}:\n{self.said()}")
 
     def said(self):
-        """The end of what the program printed."""
+        """Returns the end of the program's output."""
         return f"$ {' '.join(self.argv)}\n{read(self.log)[-3000:]}"
 
     def stop(self):
@@ -107,7 +112,7 @@ class Process:
 
 
 class World:
-    """Holds everything that must be gone afterwards."""
+    """Owns everything that must be removed afterwards."""
 
     def __init__(self):
         self.processes, self.ports, self.directory = [], set(), None
@@ -176,7 +181,7 @@ class World:
 
 
 def nginx_argv(world, name, configuration):
-    """How to run Debian's nginx wholly inside the world's directory."""
+    """Returns the command that runs Debian's nginx inside the world's directory."""
     paths = "".join(
         f"{kind}_temp_path {world.directory}/{name}-{kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -188,14 +193,14 @@ def nginx_argv(world, name, configuration):
 
 
 def openssl(*arguments):
-    """Runs openssl; its own words are shown only if it fails."""
+    """Runs openssl. Its output is shown only if it fails."""
     done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"openssl {arguments[0]}: {done.stderr}")
 
 
 def end(pid):
-    """Kills one process that this world started."""
+    """Kills a process that this world started."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -203,7 +208,7 @@ def end(pid):
 
 
 def read(path):
-    """The text of a file that may vanish at any moment (/proc), or nothing."""
+    """Returns the text of a file that may vanish at any moment (/proc), or an empty text."""
     try:
         return Path(path).read_text(errors="replace")
     except OSError:

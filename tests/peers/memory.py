@@ -1,8 +1,9 @@
-"""egressd in a real control group with little memory: a shortage ends by itself, and what was freed is given back.
+"""egressd in a real control group with little memory: a shortage ends and freed memory is returned.
 
-A burst of large uploads brings the group near its limit, so that new requests are refused. Once all agents have left,
-every request must be served again. Afterwards thousands of agents send half a head each and leave; then the process
-must be about as small as before (F-268, F-274). Needs a memory controller that this user may make groups in (root has one).
+A burst of large uploads brings the group near its limit, so that new requests are refused. Once all
+agents have left, every request must be served again. Afterwards thousands of agents send half a
+head each and leave, and then the process must be about as small as before (F-268, F-274). Needs a
+memory controller in which this user may create groups (root has one).
 """
 
 import http.client
@@ -22,16 +23,17 @@ from peers import Tally
 MIB = 1024 * 1024
 LIMIT = int(os.environ.get("MEMORY_LIMIT_MIB", 48)) * MIB
 UPLOADS = 256
-AT_ONCE = 16  # uploads that begin between two looks at the memory
+AT_ONCE = 16  # uploads that begin between two readings of the memory
 UPLOAD = 4 * MIB
 HALF_HEADS = 4000
 HALF_HEAD = 63 * 1024
 PATIENCE = 60
-QUIET = 10  # seconds within which a shortage ends once its cause is gone
+QUIET = 10  # seconds in which a shortage must end once its cause is gone
 
 
 class Group:
-    """A control group of this test's own below that of this process; `directory` is None where none can be made."""
+    """A control group for this test below that of this process. `directory` is None if it cannot be
+    created."""
 
     def __init__(self):
         self.directory = None
@@ -57,12 +59,12 @@ class Group:
         return ["sh", "-c", 'echo $$ > "$1" && shift && exec "$@"', "sh", self.directory / "cgroup.procs", *argv]
 
     def remove(self):
-        """The group is gone; its processes have ended before."""
+        """Removes the group, whose processes have ended before."""
         self.directory.rmdir()
 
 
 class Upstream:
-    """An API that reads no body before it is let; one thread for each socket."""
+    """An API that reads no body until it is allowed to, with one thread per socket."""
 
     def __init__(self, world, certificate, key):
         self.let, self.begun, self.lock = threading.Event(), 0, threading.Lock()
@@ -98,7 +100,7 @@ class Upstream:
 
 
 def upload(port, answers):
-    """One agent: a large body, then what came back."""
+    """Runs one agent, which sends a large body. Returns the response."""
     agent = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         agent.request("POST", "/api/up", body=b"x" * UPLOAD)
@@ -112,7 +114,7 @@ def upload(port, answers):
 
 
 def ask(port, path):
-    """One GET on a socket of its own: status and body."""
+    """Sends a GET on a socket of its own. Returns status and body."""
     agent = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         agent.request("GET", path)
@@ -123,18 +125,18 @@ def ask(port, path):
 
 
 def gauge(management, name):
-    """A metric without labels."""
+    """Returns the value of a metric without labels."""
     found = re.search(rf"^{name} (\S+)$", ask(management, "/metrics")[1], re.MULTILINE)
     return float(found.group(1)) if found else None
 
 
 def resident(process):
-    """Resident memory that is the process' own, in KiB."""
+    """Returns the private resident memory of the process, in KiB."""
     return int(re.search(r"^RssAnon:\s+(\d+)", read(f"/proc/{process.pid}/status"), re.MULTILINE).group(1))
 
 
 def burst(upstream, proxy):
-    """All uploads at once; returns how many answers there were of each status."""
+    """Runs all uploads at once. Returns the number of responses by status."""
     answers = []
     upstream.let.clear()
     upstream.begun = 0
@@ -145,7 +147,8 @@ def burst(upstream, proxy):
             deadline = time.monotonic() + PATIENCE
             while upstream.begun + len(answers) < number and time.monotonic() < deadline:
                 time.sleep(0.01)
-            # egressd looks at its memory five times a second, and refuses new requests when it is short.
+            # egressd reads its memory use five times a second, and refuses new requests when it is
+            # short.
             time.sleep(0.25)
     upstream.let.set()
     for agent in agents:
@@ -154,7 +157,7 @@ def burst(upstream, proxy):
 
 
 def recovers(tally, group, process, proxy, management):
-    """Served again within QUIET seconds, whatever was used before."""
+    """Checks that requests are served again within QUIET seconds."""
     deadline = time.monotonic() + QUIET
     while gauge(management, "egressd_memory_short") and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -166,7 +169,7 @@ def recovers(tally, group, process, proxy, management):
 
 
 def half_heads(proxy):
-    """Thousands of agents that send the greater part of a head and leave."""
+    """Runs thousands of agents that send most of a head and leave."""
     half = b"GET /api/x HTTP/1.1\r\nHost: localhost\r\nX-Fill: " + b"a" * HALF_HEAD
     agents = []
     for _ in range(HALF_HEADS):

@@ -1,8 +1,9 @@
-"""egressd as a real Prometheus sees it: the exposition, the numbers, the rules, the dashboard, and how many series there are.
+"""Checks egressd with a real Prometheus: the exposition, the numbers, the rules and the dashboard.
 
-Agents make requests of every outcome that a small world can give (nginx is the API and the token endpoint), promtool
-judges /metrics, and Debian's Prometheus scrapes it, answers queries and evaluates config/prometheus/egressd.rules.yml.
-Then come 100,000 requests whose ids, paths, methods and hosts are random: the series must be the same as before them.
+Agents make requests of every outcome that a small world can produce (nginx is the API and the token
+endpoint). promtool checks /metrics, and Debian's Prometheus scrapes it, answers queries and
+evaluates config/prometheus/egressd.rules.yml. Then come 100,000 requests with random ids, paths,
+methods and hosts, after which the series must be the same as before.
 """
 
 import http.client
@@ -22,11 +23,11 @@ from loopback import World, egressd_argv, nginx_argv, read
 from peers import Tally
 
 SECRET = "planted-0123456789abcdef"
-PATIENCE = 30  # seconds until something that must come is given up
-FEW, MANY = 3_000, 100_000  # random requests: those that may make series, and those that may not
+PATIENCE = 30  # seconds after which an expected event counts as missing
+FEW, MANY = 3_000, 100_000  # random requests: those that may add series, and those that may not
 SEED = 20250704
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-# Connection, how often, method, path, and (code, outcome, route) of its series.
+# Connection, number of requests, method, path, and (code, outcome, route) of its series.
 TRAFFIC = [
     ("api", 7, "GET", "/v1/ok", ("200", "forwarded", "GET /v1/{name}")),
     ("api", 3, "GET", "/v1/missing", ("404", "forwarded", "GET /v1/{name}")),
@@ -72,7 +73,7 @@ http {{
 
 
 def connections(world, upstream, dead):
-    """One connection for each thing that can happen."""
+    """Creates one connection for each outcome."""
     def add(name, auth, port=upstream, holes=("127.0.0.0/8",)):
         world.file(f"connections/{name}.json", json.dumps({"connection_details": {"http": {
             "base_url": f"https://127.0.0.1:{port}" if holes else f"https://localhost:{port}",
@@ -95,7 +96,7 @@ def connections(world, upstream, dead):
 
 
 def make_traffic(tally, proxy):
-    """Every row of the table; the statuses are claimed here, the series later."""
+    """Runs every row of the table. The statuses are checked here, the series later."""
     for name, times, method, path, (code, _, _) in TRAFFIC:
         for _ in range(times):
             agent = http.client.HTTPConnection("127.0.0.1", proxy, timeout=PATIENCE)
@@ -108,7 +109,7 @@ def make_traffic(tally, proxy):
 
 
 def fetch(port, path):
-    """One GET: status, content type, text."""
+    """Sends a GET. Returns status, content type and text."""
     asks = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         asks.request("GET", path)
@@ -119,19 +120,20 @@ def fetch(port, path):
 
 
 def series(management):
-    """The series of /metrics, without their values, as they are now: a text is served for a second."""
+    """Returns the current series of /metrics without their values. A text is served for a second.
+    """
     time.sleep(1.1)
     lines = fetch(management, "/metrics")[2].splitlines()
     return {line.rpartition(" ")[0] for line in lines if line and not line.startswith("#")}
 
 
 def judge_exposition(tally, management):
-    """What promtool says, what is there, and what must not be."""
+    """Checks the text with promtool, the series that must be there, and those that must not."""
     status, kind, text = fetch(management, "/metrics")
-    tally.claim("/metrics is answered", status == 200 and kind.startswith("text/plain"), f"{status} {kind}")
+    tally.claim("/metrics answers 200", status == 200 and kind.startswith("text/plain"), f"{status} {kind}")
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     said = (done.stdout + done.stderr).strip()
-    tally.claim("promtool check metrics is clean", done.returncode == 0 and not said, f"exit {done.returncode}: {said}")
+    tally.claim("promtool check metrics reports nothing", done.returncode == 0 and not said, f"exit {done.returncode}: {said}")
     told = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
     missing = sorted(dashboard.all_names() - told)
     tally.claim("every metric of the rules and the dashboard exists", not missing, missing)
@@ -139,11 +141,11 @@ def judge_exposition(tally, management):
 
 
 class Prometheus:
-    """Debian's Prometheus with the rules as they are shipped."""
+    """Debian's Prometheus with the shipped rules."""
 
     def __init__(self, world, management):
         self.port = world.port()
-        configuration = world.file("prometheus.json", json.dumps({  # JSON is YAML
+        configuration = world.file("prometheus.json", json.dumps({  # JSON is valid YAML
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(dashboard.RULES)],
             "scrape_configs": [{"job_name": "sidecars", "static_configs": [{"targets": [f"127.0.0.1:{management}"]}]}],
@@ -154,7 +156,7 @@ class Prometheus:
         ]).await_port(self.port, seconds=PATIENCE)
 
     def ask(self, path, **parameters):
-        """The `data` of one answer of its HTTP API; raises with its own words where it refuses."""
+        """Returns the `data` of a response of the HTTP API. Raises with the text of a refusal."""
         _, _, text = fetch(self.port, f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
         answer = json.loads(text)
         if answer["status"] != "success":
@@ -162,23 +164,23 @@ class Prometheus:
         return answer["data"]
 
     def query(self, expression):
-        """An instant vector as {sorted labels: value}."""
+        """Returns an instant vector as {sorted labels: value}."""
         found = self.ask("query", query=expression)["result"]
         return {tuple(sorted(one["metric"].items())): float(one["value"][1]) for one in found}
 
     def await_query(self, expression, wanted):
-        """Asks until the answer is what it must become; the last answer."""
+        """Repeats a query until the result is as expected. Returns the last result."""
         deadline, got = time.monotonic() + PATIENCE, None
         while got != wanted and time.monotonic() < deadline:
             time.sleep(0.1)
             try:
                 got = self.query(expression)
             except (OSError, http.client.HTTPException, ValueError):
-                pass  # it is still coming up
+                pass  # it is still starting
         return got
 
     def await_rules(self):
-        """Every rule, once each has been evaluated."""
+        """Returns every rule, once each has been evaluated."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
@@ -193,7 +195,7 @@ def labels(**wanted):
 
 
 def judge_numbers(tally, prometheus):
-    """What Prometheus counts is what the agents did."""
+    """Checks that Prometheus counts the requests of the agents."""
     wanted = {}
     for name, times, method, _, (code, outcome, route) in TRAFFIC:
         key = labels(connection="unknown" if name == "nobody" else name, route=route, code=code, outcome=outcome,
@@ -222,13 +224,14 @@ def judge_numbers(tally, prometheus):
 
 
 def difference(wanted, got):
-    """What is missing or other, in few words."""
+    """Returns a short description of missing and different series."""
     got = got or {}
     return {"missing": sorted(wanted.items() - got.items())[:3], "other": sorted(got.items() - wanted.items())[:3]}
 
 
 def judge_rules(tally, prometheus):
-    """Every rule is evaluated, what should fire fires, and no text has a hole."""
+    """Checks that every rule is evaluated, that the expected alerts fire, and that no text has a
+    missing value."""
     found = prometheus.await_rules()
     ill = [(rule["name"], rule["health"], rule.get("lastError")) for rule in found if rule["health"] != "ok"]
     tally.claim(f"the {len(dashboard.rules())} rules are evaluated", not ill and len(found) == len(dashboard.rules()), ill)
@@ -238,11 +241,11 @@ def judge_rules(tally, prometheus):
     tally.claim("two alerts fire", got == wanted, got)
     said = [text for rule in prometheus.await_rules() for alert in rule["alerts"] for text in alert["annotations"].values()]
     holes = [text for text in said if "no value" in text or "<error" in text or "  " in text]
-    tally.claim("what the alerts say has no hole", said and not holes, holes)
+    tally.claim("the texts of alerts have no missing value", said and not holes, holes)
 
 
 def random_request(chance):
-    """What a confused, or hostile, agent may send: (method, head)."""
+    """Yields requests of a confused or hostile agent: (method, head)."""
     def word(letters=string.ascii_letters + string.digits + "-_~"):
         return "".join(chance.choices(letters, k=chance.randint(1, 24)))
 
@@ -265,7 +268,8 @@ def random_request(chance):
 
 
 def judge_series(tally, proxy, management, prometheus):
-    """Random requests add no series, once each label value of the closed sets has been seen."""
+    """Checks that random requests add no series, once each label value of the closed sets has been
+    seen."""
     chance = random.Random(SEED)
     before = series(management)
     first = Pipelines(proxy, lambda: random_request(chance)).run(FEW)
@@ -289,7 +293,7 @@ def judge_series(tally, proxy, management, prometheus):
 
 
 def judge_dashboard(tally, prometheus):
-    """Every query of the dashboard is one that this Prometheus answers, and most have something to show."""
+    """Checks that Prometheus answers every query of the dashboard, and most of them with data."""
     empty = []
     for where, expression in dashboard.queries(dashboard.dashboard()):
         try:
@@ -298,7 +302,7 @@ def judge_dashboard(tally, prometheus):
         except RuntimeError as error:
             tally.claim(f"Prometheus answers the dashboard's {where}", False, error)
     # The annotation of restarts stays empty.
-    tally.claim("the dashboard has something to show", set(empty) <= {"Starts"}, empty)
+    tally.claim("most panels of the dashboard have data", set(empty) <= {"Starts"}, empty)
 
 
 def main():

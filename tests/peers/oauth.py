@@ -1,7 +1,8 @@
 """egressd between agents, a certified OpenID provider (npm: oidc-provider) and nginx as the API.
 
-The provider says which token requests came and what a token is (RFC 7662 introspection), nginx's own log says which
-token reached the API. Nothing here is timed: a wait is for an event, or for the end of a token's life.
+The provider reports the token requests that arrived and the state of a token (RFC 7662
+introspection). nginx's log has the token that reached the API. No test depends on timing: each wait
+is for an event, or for the end of a token's life.
 """
 
 import base64
@@ -19,9 +20,10 @@ from loopback import World, egressd_argv, read
 from peers import HERE, Tally, ipv6_loopback, nginx_configuration, settle
 
 MODULES = Path(sys.argv[1]) / "node_modules"
-SHORT = 4  # seconds that a token of the client `short` lives
-PATIENCE = 30  # seconds until something that must come is given up
-# What RFC 6749 §2.3.1 makes hard: each client is known by its secret decoded.
+SHORT = 4  # lifetime in seconds of a token of the client `short`
+PATIENCE = 30  # seconds after which an expected event counts as missing
+# A secret of characters that RFC 6749 §2.3.1 encodes. The provider recognises each client by its
+# decoded secret.
 SECRET = "planted:s e+c%2Fr&e=t\"0123456789"
 WRONG = "planted-wrong-0123456789"
 REFUSED = (502, "credential_unavailable", "token_refused")
@@ -37,7 +39,7 @@ CLIENTS = [
 
 
 def connection(world, name, upstream, provider, **grant):
-    """One connection to the API behind nginx, with a token of the provider."""
+    """Creates a connection to the API behind nginx, with a token of the provider."""
     grant = {"token_url": f"https://localhost:{provider}/token", "client_id": name,
              "client_secret": {"env": "PEER_SECRET"}, **grant}
     holes = ["127.0.0.0/8"] + (["::1/128"] if ipv6_loopback() else [])
@@ -50,7 +52,7 @@ def connection(world, name, upstream, provider, **grant):
 
 
 def ask(proxy, target):
-    """One request of an agent: status, refusal code, body, fields."""
+    """Sends one request of an agent. Returns status, refusal code, body and fields."""
     agent = http.client.HTTPConnection("127.0.0.1", proxy, timeout=PATIENCE)
     try:
         agent.request("GET", target)
@@ -61,7 +63,7 @@ def ask(proxy, target):
 
 
 class Provider:
-    """The OpenID provider: a process that can be ended and started again where it was."""
+    """The OpenID provider, a process that can be ended and started again with the same address."""
 
     def __init__(self, world, port, ca, certificate, key):
         self.world, self.port, self.lives, self.process = world, port, 0, None
@@ -78,14 +80,14 @@ class Provider:
         self.world.stop(self.process)
 
     def calls(self, client=None):
-        """Token requests of all its lives, or those of one client, in order."""
+        """Returns the token requests of all its runs, or those of one client, in order."""
         lines = [line for n in range(1, self.lives + 1)
                  for line in read(self.world.directory / f"provider-{n}.log").splitlines()]
         calls = [json.loads(line) for line in lines if line.startswith("{")]
         return [call for call in calls if client is None or call["client"] == client]
 
     def introspect(self, token):
-        """What the provider knows of a token."""
+        """Returns the provider's state of a token."""
         api = http.client.HTTPSConnection("localhost", self.port, context=self.trust, timeout=10)
         pair = ":".join(urllib.parse.quote_plus(part) for part in (CLIENTS[0]["id"], SECRET))
         api.request("POST", "/token/introspection", urllib.parse.urlencode({"token": token}), {
@@ -98,13 +100,13 @@ class Provider:
 
 
 class Api:
-    """nginx's log of what reached the API."""
+    """nginx's log of the requests that reached the API."""
 
     def __init__(self, world, port, ca):
         self.world, self.port, self.ca = world, port, ca
 
     def tokens(self, path):
-        """Bearer tokens of the requests for that path, in order."""
+        """Returns the bearer tokens of the requests for that path, in order."""
         settle(self.port, self.ca)
         seen = [json.loads(line) for line in read(self.world.directory / "seen.log").splitlines()]
         fields = [s["authorization"] for s in seen if s["target"] == f"/base/v1/echo/{path}"]
@@ -112,7 +114,7 @@ class Api:
 
 
 def judge_clients(tally, proxy, provider, api):
-    """Each client once, and what the provider says of the token that the API got."""
+    """Uses each client once, and checks the token that the API received with the provider."""
     for name, client, basics in [
         ("basic", CLIENTS[0]["id"], [True]), ("posts", "posts", [False]),
         ("falls-back", "falls-back", [False]), ("audience", "audience", [True]),
@@ -120,7 +122,7 @@ def judge_clients(tally, proxy, provider, api):
         status, code, _, _ = ask(proxy, f"/{name}/v1/echo/{name}")
         tally.claim(f"{name} is served", status == 200, f"{status} {code}")
         got = provider.calls(client)
-        tally.claim(f"{name} asked for one token", [call["basic"] for call in got] == basics, got)
+        tally.claim(f"{name} sent one token request", [call["basic"] for call in got] == basics, got)
         tokens = api.tokens(name)
         tally.claim(f"{name} sent one request", len(tokens) == 1, tokens)
         known = provider.introspect(tokens[0]) if tokens else {}
@@ -134,7 +136,7 @@ def judge_clients(tally, proxy, provider, api):
 
 
 def judge_crowd(tally, proxy, provider, api):
-    """Fifty at once over a connection whose provider was never asked."""
+    """Sends fifty requests at once over a connection whose provider has not been used."""
     with concurrent.futures.ThreadPoolExecutor(50) as crowd:
         replies = list(crowd.map(lambda _: ask(proxy, "/crowd/v1/echo/crowd")[0], range(50)))
     tally.claim("50 requests at once are served", replies == [200] * 50, replies)
@@ -146,7 +148,8 @@ def judge_crowd(tally, proxy, provider, api):
 
 
 def judge_wrong(tally, proxy, provider):
-    """A client whose secret is wrong: refused at once, and not asked for again and again."""
+    """Checks a client with a wrong secret: requests are refused at once, and the provider is not
+    asked again and again."""
     said = ""
     for _ in range(20):
         status, code, body, headers = ask(proxy, "/wrong/v1/echo/wrong")
@@ -159,11 +162,12 @@ def judge_wrong(tally, proxy, provider):
     calls = provider.calls("wrong")
     tally.claim("a wrong secret is tried once each way", [call["basic"] for call in calls] == [True, False], calls)
     planted = [text for text in ("planted", "client authentication failed") if text in said]
-    tally.claim("a wrong secret is not told", not planted, planted)
+    tally.claim("a wrong secret is not shown", not planted, planted)
 
 
 def until(proxy, target, status):
-    """Asks until that status comes; the statuses, or None if it never came."""
+    """Repeats a request until it gets that status. Returns the statuses, or None if it never came.
+    """
     deadline, seen = time.monotonic() + PATIENCE, []
     while time.monotonic() < deadline:
         seen.append(ask(proxy, target)[0])
@@ -174,8 +178,9 @@ def until(proxy, target, status):
 
 
 def judge_outage(tally, proxy, provider, api):
-    """The provider dies: what is cached serves, what has expired does not, and it all comes back with it."""
-    # A token with most of its life before it: background refreshes see to that.
+    """Ends the provider: cached tokens serve, expired ones do not, and requests succeed again after
+    its restart."""
+    # A token early in its life, because background refreshes replace it in time.
     deadline, ends = time.monotonic() + PATIENCE, 0
     while ends - time.time() < SHORT - 1.5 and time.monotonic() < deadline:
         status = ask(proxy, "/short/v1/echo/short")[0]
@@ -186,13 +191,13 @@ def judge_outage(tally, proxy, provider, api):
     over = time.time()
     cached = seen is not None and len(seen) > 1 and seen[:-1] == [200] * (len(seen) - 1)
     tally.claim("short serves its cached token without the provider", cached, seen)
-    # The provider counts in whole seconds.
+    # The provider counts whole seconds.
     tally.claim("short serves to the end of its token", over > ends - 1, f"{ends - over:.1f} s before")
     _, code, body, _ = ask(proxy, "/short/v1/echo/short")
     why = (code, json.loads(body).get("cause"))
-    tally.claim("short says why", why == ("credential_unavailable", "token_endpoint_unreachable"), why)
+    tally.claim("short: the refusal has the reason", why == ("credential_unavailable", "token_endpoint_unreachable"), why)
     others = [ask(proxy, f"/{name}/v1/echo/others")[0] for name in ("basic", "posts", "falls-back", "audience", "crowd")]
-    tally.claim("the others live on", others == [200] * 5, others)
+    tally.claim("the other tokens stay valid", others == [200] * 5, others)
     provider.start()
     seen = until(proxy, "/short/v1/echo/recovered", 200)
     tally.claim("short recovers without a restart", seen is not None, "never")

@@ -1,7 +1,8 @@
-"""`GET /openapi.json` of a live egressd, and whether the management listener does what it says.
+"""Checks `GET /openapi.json` of a live egressd, and the management listener against the document.
 
-The document must be an OpenAPI document (PyPI: openapi-spec-validator) and the one that is checked in. Then schemathesis (PyPI) makes requests
-out of it, right and wrong ones from a fixed seed, to a listener that asks for a password and to one that does not, and judges every answer.
+The document must be an OpenAPI document (PyPI: openapi-spec-validator) and the same as the file in
+the repository. Then schemathesis (PyPI) generates valid and invalid requests from it with a fixed
+seed, sends them to a listener with a password and to one without, and checks every response.
 """
 
 import base64
@@ -23,8 +24,8 @@ GOLDEN = REPOSITORY / "config/openapi.json"
 LOGIN = ("operator", "planted-password-0123456789")
 SECRET = "planted-0123456789abcdef"
 SEED = 20250704
-EXAMPLES = 60  # cases an operation and phase, at most
-SECONDS = 45  # that one run may take
+EXAMPLES = 60  # the most cases per operation and phase
+SECONDS = 45  # the longest time of a run
 UNFIT = {
     "positive_data_acceptance": "a filter is a string to JSON Schema, but not every string is a filter",
     "use_after_free": "nothing can be deleted",
@@ -32,7 +33,7 @@ UNFIT = {
     "object_level_authorization": "there is one account",
 }
 OPEN = {"ignored_auth": "no password is set"}
-# Parameters that find something; by chance none ever would.
+# Parameters of existing resources, which random values would never hit.
 SAMPLES = {
     "connection_id": ["bearer", "basic", "static", "tokens", "none", "disabled", "deleted"],
     "filter": ['connection_type="http"', 'connection_type=HTTP OR NOT display_name:"one"', "name:*", "-name=x (display_name:The OR delete_time:*)"],
@@ -51,7 +52,8 @@ CONNECTIONS = {
 
 
 def connections(world):
-    """One of each kind of credential, one that is disabled, and one that was deleted."""
+    """Creates one connection for each kind of credential, one that is disabled, and one that was
+    deleted."""
     def add(name, auth, **more):
         world.file(f"connections/{name}.json", json.dumps({
             "display_name": f"The {name} one", "description": "# For *agents*\n\n`<b>` & \u00e4", **more,
@@ -67,7 +69,7 @@ def connections(world):
 
 
 def fetch(port, path, login=None):
-    """One GET: status, content type, content."""
+    """Sends a GET. Returns status, content type and content."""
     asks = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     pair = {"Authorization": "Basic " + base64.b64encode(":".join(login).encode()).decode()} if login else {}
     asks.request("GET", path, headers=pair)
@@ -78,7 +80,8 @@ def fetch(port, path, login=None):
 
 
 def judge_document(tally, port, login):
-    """It is served as JSON, is OpenAPI, and is what the repository holds. Whether it could be read."""
+    """Checks that the document is JSON and valid OpenAPI, and equals the file in the repository.
+    Returns whether it could be read."""
     status, kind, content = fetch(port, "/openapi.json", login)
     served = status == 200 and kind.startswith("application/json")
     tally.claim("/openapi.json is served", served, f"{status} {kind}")
@@ -88,16 +91,16 @@ def judge_document(tally, port, login):
     try:
         openapi_spec_validator.validate(document)
         why = ""
-    except Exception as error:  # its errors have no common root
+    except Exception as error:  # its errors have no common base class
         why = f"{type(error).__name__}: {str(error)[:500]}"
-    tally.claim("openapi-spec-validator finds no fault", not why, why)
+    tally.claim("openapi-spec-validator reports nothing", not why, why)
     golden = json.loads(read(GOLDEN) or "null")
-    tally.claim("it is the document that is checked in", document == golden, f"{GOLDEN.relative_to(REPOSITORY)} differs")
+    tally.claim("it equals the file in the repository", document == golden, f"{GOLDEN.relative_to(REPOSITORY)} differs")
     return True
 
 
 def judge_samples(tally, port, login):
-    """Every sample is answered with 200, so that schemathesis has something right to look at."""
+    """Checks that every sample gets a 200, so that schemathesis has valid requests."""
     paths = [f"/v1/connections/{one}" for one in SAMPLES["connection_id"]]
     paths += [f"/v1/connections?show_deleted=true&{urllib.parse.urlencode({name: value})}"
               for name in ("filter", "order_by", "page_size") for value in SAMPLES[name]]
@@ -106,9 +109,11 @@ def judge_samples(tally, port, login):
 
 
 def made_concrete(document, login):
-    """The document with what is so in this world: parameters that find something, and a password that is asked for.
+    """Returns the document with values of this world: parameters that exist, and a required
+    password.
 
-    It says that a password *may* be asked for, by which letting everybody in would be right.
+    The served document states that a password *may* be required, so a listener that lets every
+    client in would be correct.
     """
     for operations in document["paths"].values():
         for operation in operations.values():
@@ -122,7 +127,7 @@ def made_concrete(document, login):
 
 
 def judge_behaviour(tally, world, port, login):
-    """What schemathesis finds: its report is shown where it finds anything."""
+    """Runs schemathesis, and shows its report if it finds anything."""
     document = json.loads(fetch(port, "/openapi.json", login)[2])
     schema = world.file("openapi.json", json.dumps(made_concrete(document, login)))
     name = "with a password" if login else "without a password"
@@ -139,10 +144,10 @@ def judge_behaviour(tally, world, port, login):
     cases, tested = (re.search(found, done.stdout) for found in (r"(\d+) generated", r"Tested: (\d+)"))
     cases, tested = (int(found.group(1)) if found else 0 for found in (cases, tested))
     print(f"  {name}: {cases} requests to {tested} operations")
-    tally.claim(f"schemathesis asks {name}", cases > 300 and tested == len(document["paths"]), f"{cases} requests, {tested} operations")
+    tally.claim(f"schemathesis sends requests {name}", cases > 300 and tested == len(document["paths"]), f"{cases} requests, {tested} operations")
     if done.returncode != 0:
         print(done.stdout[-12_000:], done.stderr[-2_000:], sep="\n")
-    tally.claim(f"schemathesis finds no fault {name}", done.returncode == 0, f"exit code {done.returncode}, see above")
+    tally.claim(f"schemathesis finds no error {name}", done.returncode == 0, f"exit code {done.returncode}, see above")
 
 
 def main():

@@ -1,8 +1,9 @@
 """A person with Chromium → the management page of `egressd demo`, with traffic behind it.
 
-The page has to say the same with JavaScript and without, in both colour schemes and at the width of a small phone, load nothing
-from elsewhere, keep its reader's place when it renews itself, and say so when it cannot. Pictures: target/page/*.png
-Only the standard library and Debian's `chromium` are needed.
+The page must show the same content with and without JavaScript, in both colour schemes and at the
+width of a small phone. It must load nothing from elsewhere, keep its scroll position when it
+refreshes, and show when it cannot. Pictures: target/page/*.png. Only the standard library and
+Debian's `chromium` are needed.
 """
 
 import http.client
@@ -18,7 +19,7 @@ from peers import Tally
 
 PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "page"
 TRAFFIC = [("GET", "/{}/echo")] * 5 + [("GET", "/{}/not/allowed"), ("DELETE", "/{}/echo")]
-# WCAG 2.2, 1.4.3: the least contrast of any text with what is behind it.
+# WCAG 2.2, 1.4.3: the minimum contrast of any text with its background.
 LEAST_CONTRAST = """(() => {
   const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgba = (color) => { paint.clearRect(0, 0, 1, 1); paint.fillStyle = color; paint.fillRect(0, 0, 1, 1); return [...paint.getImageData(0, 0, 1, 1).data]; };
@@ -62,7 +63,7 @@ def demo_argv(agents, operators):
 
 
 def send_traffic(agents):
-    """What the page is to tell of: answers, refusals, a credential that fails."""
+    """Creates the traffic for the page: responses, refusals, and a credential that fails."""
     agent = http.client.HTTPConnection("127.0.0.1", agents)
     for name in ("notes", "crm", "stale", "legacy", "nobody"):
         for method, path in TRAFFIC:
@@ -102,13 +103,14 @@ def on_a_phone(tally, browser, origin):
         tab = Tab(browser, width, 800, "dark" if width == 390 else "light").open(origin + "/")
         tab.tell("document.querySelectorAll('details').forEach((all) => (all.open = true))")
         wide = tab.tell("document.documentElement.scrollWidth")
-        tally.claim(f"{width} px: nothing to scroll sideways", wide <= width, f"{wide} px")
+        tally.claim(f"{width} px: no horizontal scrolling", wide <= width, f"{wide} px")
         if width > 320:
             tab.picture(PICTURES / f"phone-{width}.png")
 
 
 def foreign_pages(tally, browser, origin):
-    """A page of another origin on this machine gets nothing: neither by fetching nor by framing."""
+    """Checks that a page of another origin on this machine gets nothing, neither by fetching nor by
+    framing."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Foreign)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     tab = Tab(browser, 800, 600).open(f"http://127.0.0.1:{server.server_port}/")
@@ -133,7 +135,8 @@ class Foreign(http.server.BaseHTTPRequestHandler):
 
 
 def behind_a_password(tally, browser, world):
-    """With the password in the address, as a person may type it: the page renews itself all the same."""
+    """Checks that the page refreshes itself even if a person has put the password into the address.
+    """
     agents, operators = world.port(), world.port()
     world.file("locked/connections/crm.yaml", """
 connection_details:
@@ -156,7 +159,7 @@ connections: [connections]
     tab = Tab(browser, 800, 600).open(f"http://ops:a-password-of-this-test@127.0.0.1:{operators}/")
     tab.tell("(document.getElementById('main').was = true)")
     tab.wait("the page behind a password is renewed", "!document.getElementById('main').was")
-    tally.claim("behind a password: renewed", tab.tell("document.getElementById('alarm').hidden"))
+    tally.claim("behind a password: refreshed", tab.tell("document.getElementById('alarm').hidden"))
     tab.wait("the failing credential is told of", "document.body.innerText.includes('credential failing')")
     for scheme in ("light", "dark"):
         tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -175,14 +178,14 @@ def renewing(tally, browser, origin, agents, world, egressd):
     tab.tell("(document.getElementById('main').was = true)")
     send_traffic(agents)
     tab.wait("the page is renewed", "!document.getElementById('main').was")
-    tally.claim("renewed: what was open is open", tab.tell("document.getElementById('d-notes').open"))
-    tally.claim("renewed: the focus is where it was", tab.tell("document.activeElement.id") == "s-notes")
-    tally.claim("renewed: the place is kept", tab.tell("Math.round(window.scrollY)") == 180, tab.tell("window.scrollY"))
+    tally.claim("refreshed: open parts stay open", tab.tell("document.getElementById('d-notes').open"))
+    tally.claim("refreshed: the focus is kept", tab.tell("document.activeElement.id") == "s-notes")
+    tally.claim("refreshed: the scroll position is kept", tab.tell("Math.round(window.scrollY)") == 180, tab.tell("window.scrollY"))
     loads_nothing_else(tally, "renewed", tab, origin)
     world.stop(egressd)
     tab.wait("it says that nobody answers", "!document.getElementById('alarm').hidden")
-    tally.claim("stopped: it says that it is old", "No response since" in tab.tell("document.getElementById('alarm').innerText"))
-    tally.claim("stopped: it still shows what it knew", "notes" in tab.tell("document.getElementById('main').innerText"))
+    tally.claim("stopped: the page is marked as stale", "No response since" in tab.tell("document.getElementById('alarm').innerText"))
+    tally.claim("stopped: the page still shows the last state", "notes" in tab.tell("document.getElementById('main').innerText"))
     tab.picture(PICTURES / "stopped.png")
 
 
@@ -192,7 +195,7 @@ def loads_nothing_else(tally, name, tab, origin):
     tally.claim(f"{name}: nothing is loaded from elsewhere", asked and not elsewhere, f"{elsewhere} of {asked}")
     said = [seen["entry"]["text"] for seen in tab.seen("Log.entryAdded")]
     thrown = tab.seen("Runtime.exceptionThrown")
-    tally.claim(f"{name}: the browser has nothing to complain of", not said and not thrown, f"{said} {thrown}")
+    tally.claim(f"{name}: the browser reports no error", not said and not thrown, f"{said} {thrown}")
 
 
 if __name__ == "__main__":

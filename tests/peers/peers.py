@@ -1,7 +1,7 @@
 """The world of these tests: agents (three clients) → egressd → nginx (TLS) → a small application.
 
-Each client prints `ok NAME` or `not ok NAME: why` for every case below; a case that a client leaves
-out has failed. Afterwards nginx's own log tells what really reached the upstream.
+Each client prints `ok NAME` or `not ok NAME: why` for every case below. A case that a client leaves
+out counts as failed. Afterwards nginx's log shows the requests that reached the upstream.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ REQUESTS_ON_ONE_SOCKET = 200
 
 
 class Tally:
-    """Counts and prints what passed and what failed."""
+    """Counts and prints passed and failed cases."""
 
     def __init__(self):
         self.passed, self.failures = 0, []
@@ -45,7 +45,7 @@ class Tally:
 
 
 def nginx_configuration(world, port, application, certificate, key):
-    """nginx as the TLS end; its log holds one JSON line for each request that reached it."""
+    """nginx as the TLS end. Its log has one JSON line for each request that reached it."""
     fields = {
         "method": "$request_method", "target": "$request_uri", "authorization": "$http_authorization",
         "host": "$http_host", "cookie": "$http_cookie", "client": "$http_x_client", "socket": "$connection",
@@ -77,7 +77,7 @@ http {{
 
 
 def ipv6_loopback():
-    """Whether this machine has ::1 (containers often have not)."""
+    """Returns whether this machine has ::1, which containers often lack."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -87,7 +87,7 @@ def ipv6_loopback():
 
 
 def peer_argv(world, port, upstream, ca):
-    """egressd with one connection to that nginx."""
+    """Starts egressd with one connection to that nginx."""
     world.file("connections/peer.yaml", f"""
 display_name: nginx on loopback
 connection_details:
@@ -105,7 +105,7 @@ connection_details:
 
 
 def run_client(tally, name, environment):
-    """One client's cases; its other output is shown as it comes."""
+    """Runs the cases of one client, and shows its other output as it arrives."""
     done = subprocess.run(
         list(map(str, CLIENTS[name])), env={**os.environ, **environment, "CLIENT": name},
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=120,
@@ -123,7 +123,8 @@ def run_client(tally, name, environment):
 
 
 def judge_log(tally, lines):
-    """What nginx saw: every request injected, none forbidden, nothing of the agent's own."""
+    """Checks nginx's log: every request has the credential, none is forbidden, and none has the
+    agent's own."""
     seen = [json.loads(line) for line in lines]
     for client in CLIENTS:
         mine = [s for s in seen if s["client"] == client]
@@ -144,7 +145,8 @@ def judge_log(tally, lines):
 
 
 def settle(upstream, ca):
-    """A last request straight to nginx: once it is answered, its one worker has logged all before it."""
+    """Sends a last request directly to nginx. Once it is answered, nginx's only worker has logged
+    all earlier ones."""
     last = http.client.HTTPSConnection(
         "localhost", upstream, context=ssl.create_default_context(cafile=str(ca)), timeout=10)
     last.request("GET", "/base/v1/files/none")

@@ -1,19 +1,20 @@
-"""Very many requests over a few keep-alive sockets, pipelined: thousands a second, from Python."""
+"""Pipelines many requests over a few keep-alive sockets: thousands per second, from Python."""
 
 import collections
 import socket
 
-BATCH = 50  # requests that are sent before their answers are read
+BATCH = 50  # requests that are sent before their responses are read
 
 
 class Pipelines:
-    """Requests of a source, `() -> (method, head)`, over one socket at a time that is kept while egressd keeps it."""
+    """Sends requests of a source, `() -> (method, head)`, over one socket at a time, for as long as
+    egressd keeps it."""
 
     def __init__(self, port, source):
         self.port, self.source, self.socket, self.got = port, source, None, b""
 
     def run(self, count):
-        """So many requests; how often each status came."""
+        """Sends this many requests. Returns the number of responses by status."""
         statuses, waiting = collections.Counter(), []
         while count or waiting:
             if self.socket is None:
@@ -27,7 +28,8 @@ class Pipelines:
         return statuses
 
     def exchange(self, batch, statuses):
-        """One batch; those that no answer came to, because the socket was closed after another's."""
+        """Sends a batch. Returns the requests without a response, because the socket was closed
+        after an earlier one."""
         answered = 0
         try:
             self.socket.sendall(b"".join(head for _, head in batch))
@@ -42,7 +44,7 @@ class Pipelines:
         return batch[answered:]
 
     def answer(self, method):
-        """The status of the next answer; its body must have a length."""
+        """Returns the status of the next response, whose body must have a length."""
         while (end := self.got.find(b"\r\n\r\n")) < 0:
             self.more()
         head = self.got[:end].lower()

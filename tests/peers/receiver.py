@@ -1,7 +1,8 @@
-"""A webhook receiver as its owner would write it: HTTPS, the standard library, and the recipe of docs/credentials.md.
+"""A webhook receiver as its owner would write it: HTTPS with the recipe of docs/credentials.md.
 
-Run as `receiver.py PORT CERTIFICATE KEY`, with the shared secret in $WEBHOOK_SECRET. Answers 200 to a body whose signature
-is right, 204 to a request without a body, and 401 to all else; what it saw is told as JSON.
+Run as `receiver.py PORT CERTIFICATE KEY`, with the shared secret in $WEBHOOK_SECRET. It answers 200
+to a body with a valid signature, 204 to a request without a body, and 401 to everything else. The
+response has its view of the request as JSON. Only the standard library is needed.
 """
 
 import hashlib
@@ -16,7 +17,8 @@ SECRET = os.environ["WEBHOOK_SECRET"].encode()
 
 
 def is_genuine(raw_body, received):
-    """Whether the field's value is the one that only the secret's owner can have made of these bytes."""
+    """Returns whether only the owner of the secret can have made this field value for these bytes.
+    """
     wanted = "sha256=" + hmac.new(SECRET, raw_body, hashlib.sha256).hexdigest()
     return hmac.compare_digest(wanted.encode(), received.encode())
 
@@ -52,7 +54,8 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """The handshake belongs to the socket's own thread: one that never comes must not hold up the others."""
+    """Performs the handshake on the socket's own thread, so that a stalled one does not delay the
+    others."""
 
     def __init__(self, address, context):
         super().__init__(address, Receiver)
@@ -63,7 +66,7 @@ class Server(ThreadingHTTPServer):
             super().finish_request(session, client_address)
 
     def handle_error(self, *_):
-        pass  # somebody only looked whether the port is open
+        pass  # a client only checked if the port is open
 
 
 if __name__ == "__main__":

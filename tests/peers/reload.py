@@ -1,8 +1,9 @@
-"""egressd while its volumes change under it as the kubelet changes them: 10,000 reloads with agents that ask all the time.
+"""10,000 reloads while agents send requests: the volumes change as the kubelet changes them.
 
-Every generation shows in the path, in a header and in the credential of each request; nginx sends the three back, so that an
-agent sees at once whether they are of one generation. A ConfigMap holds the definition, a Secret beside it the token of another connection.
-$RELOADS names another number of reloads.
+Every generation is visible in the path, in a header and in the credential of each request. nginx
+returns the three, so an agent notices at once if they are of different generations. A ConfigMap has
+the definition, and a Secret beside it the token of another connection. $RELOADS sets another number
+of reloads.
 """
 
 import http.client
@@ -21,13 +22,13 @@ from peers import Tally
 
 RELOADS = int(os.environ.get("RELOADS", 10_000))
 WARM = 500  # reloads before memory is measured
-UNASKED = 5  # updates that egressd has to find by itself
+UNASKED = 5  # updates that egressd has to notice by itself
 AGENTS = 4
-PATIENCE = 30  # seconds until something that must come is given up
+PATIENCE = 30  # seconds after which an expected event counts as missing
 
 
 def nginx(world, port, certificate, key):
-    """Says what reached it: path, header, credential."""
+    """Answers with the path, the header and the credential of the request."""
     return nginx_argv(world, "nginx", f"""
 worker_processes 1;
 events {{ worker_connections 256; }}
@@ -44,7 +45,7 @@ http {{
 
 
 class Volume:
-    """A ConfigMap or Secret as pkg/volume/util/atomic_writer.go keeps it."""
+    """A ConfigMap or Secret, updated like pkg/volume/util/atomic_writer.go does."""
 
     def __init__(self, at, files):
         self.at, self.updates = at, 0
@@ -68,7 +69,8 @@ class Volume:
 
 
 def definition(upstream, generation):
-    """A connection that says its generation three times, and one whose secret is in another volume."""
+    """Creates a connection whose generation is visible three times, and one whose secret is in
+    another volume."""
     def http_of(**fields):
         return {"connection_details": {"http": {
             "allowed_routes": ["GET /a"], "allowed_private_cidrs": ["127.0.0.0/8"], "reflection_guard": False, **fields}}}
@@ -84,7 +86,8 @@ def definition(upstream, generation):
 
 
 class Agent(threading.Thread):
-    """Asks over one kept socket until it is told to stop; notes whatever is not as it must be."""
+    """Sends requests over one keep-alive socket until it is stopped, and records every unexpected
+    response."""
 
     def __init__(self, port, stop):
         super().__init__(daemon=True)
@@ -112,13 +115,13 @@ class Agent(threading.Thread):
 
 
 class Log:
-    """What egressd wrote, read on as it comes."""
+    """egressd's log, read as it arrives."""
 
     def __init__(self, process):
         self.process, self.file, self.failed = process, open(process.log), 0
 
     def await_event(self, wanted):
-        """The next event that is wanted."""
+        """Returns the next matching event."""
         deadline, rest = time.monotonic() + PATIENCE, ""
         while time.monotonic() < deadline:
             line = rest + self.file.readline()
@@ -131,16 +134,17 @@ class Log:
             self.failed += event.get("event") == "reload_failed"
             if wanted(event):
                 return event
-        raise RuntimeError(f"it never came:\n{self.process.said()}")
+        raise RuntimeError(f"the event did not arrive:\n{self.process.said()}")
 
 
 def kept(process):
-    """Open files and threads."""
+    """Returns the numbers of open files and threads."""
     return tuple(len(os.listdir(f"/proc/{process.pid}/{what}")) for what in ("fd", "task"))
 
 
 def settled(process, wanted):
-    """What is kept once sockets of earlier generations are gone; the last answer if they never are."""
+    """Returns these numbers once the sockets of earlier generations are closed, or the last ones if
+    they never are."""
     deadline, now = time.monotonic() + PATIENCE, kept(process)
     while now[0] > wanted[0] and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -149,13 +153,14 @@ def settled(process, wanted):
 
 
 def rss(process):
-    """Resident memory that is its own, in KiB."""
+    """Returns the private resident memory, in KiB."""
     found = re.search(r"^RssAnon:\s+(\d+)", read(f"/proc/{process.pid}/status"), re.MULTILINE)
     return int(found.group(1))
 
 
 def reload_often(process, log, volume, upstream):
-    """One update and one SIGHUP after another: (files and threads, KiB) when it was warm, and at the end; seconds."""
+    """Repeats an update and a SIGHUP. Returns (files and threads, KiB) after the warm-up and at the
+    end, and the seconds."""
     began = time.monotonic()
     for generation in range(1, RELOADS + 1):
         volume.update(definition(upstream, generation))
@@ -167,7 +172,7 @@ def reload_often(process, log, volume, upstream):
 
 
 def unasked(tally, process, log, volumes, upstream, proxy):
-    """Updates of both volumes without a signal: found by watching."""
+    """Updates both volumes without a signal, so that egressd has to notice by itself."""
     config, secret = volumes
     took = []
     for number in range(UNASKED):
@@ -181,13 +186,14 @@ def unasked(tally, process, log, volumes, upstream, proxy):
         asks.request("GET", "/erp/a")
         said = asks.getresponse().read().decode()
         asks.close()
-        tally.claim(f"rotated secret {number} is sent, and named without its value",
+        tally.claim(f"rotated secret {number} is sent, and logged without its value",
                     said.endswith(f"Bearer rotated-{number}") and event["changed"] == ["erp: bearer_token"], f"{said} {event}")
     tally.claim(f"{2 * UNASKED} updates without a signal are found: {max(took):.2f} s at most", max(took) < PATIENCE)
 
 
 def mounted_alone(tally, world):
-    """A file that is a mount of its own is warned of at the start. Needs a mount namespace."""
+    """Checks the warning at start about a file that is a mount of its own. Needs a mount namespace.
+    """
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode != 0:
         print("skipped: a file that is a mount of its own (this machine gives no mount namespace)")
         return
@@ -199,7 +205,7 @@ def mounted_alone(tally, world):
     inside = 'mount --bind "$1" "$1" && shift && exec "$@"'
     process = world.start("alone", ["unshare", "-rm", "sh", "-c", inside, "sh", settings[-1], *settings])
     event = Log(process).await_event(lambda event: event.get("event") == "mounted_alone")
-    tally.claim("a file that is a mount of its own is warned of", event.get("file") == str(settings[-1]), event)
+    tally.claim("a file that is a mount of its own causes a warning", event.get("file") == str(settings[-1]), event)
     world.stop(process)
 
 
@@ -227,7 +233,7 @@ def main():
         seen = len(set.union(*(agent.seen for agent in agents)))
         print(f"{RELOADS} reloads in {seconds:.1f} s ({RELOADS / seconds:.0f} a second), {asked} requests meanwhile, {seen} generations seen by agents")
         tally.claim("no request failed, none saw two generations, none an older one than before", not wrong, wrong[:5])
-        tally.claim("enough was asked for that to mean something", asked > RELOADS and seen > UNASKED, f"{asked} {seen}")
+        tally.claim("the agents sent enough requests", asked > RELOADS and seen > UNASKED, f"{asked} {seen}")
         tally.claim("no reload failed", log.failed == 0, log.failed)
         now = settled(process, warm[0])
         tally.claim(f"files and threads: {warm[0]} when warm, {now} at the end", now[0] <= warm[0][0] + 2 * AGENTS and now[1] == warm[0][1])

@@ -1,7 +1,7 @@
-"""Agents → egressd → a webhook receiver in Python: what egressd signs, the receiver's own recipe verifies.
+"""Agents → egressd → a webhook receiver in Python: its own recipe verifies egressd's signatures.
 
-500 random bodies go through egressd in every framing that HTTP/1.1 has. All must verify, and none that was changed on its
-way may. Only the standard library is needed.
+500 random bodies go through egressd in every framing of HTTP/1.1. All must verify, and none that
+was changed on the way may. Only the standard library is needed.
 """
 
 import http.client
@@ -50,7 +50,7 @@ def main():
 
 
 def signing_argv(world, port, upstream):
-    """egressd with one connection that signs."""
+    """Starts egressd with one connection that signs."""
     world.file("connections/hook.yaml", f"""
 connection_details:
   http:
@@ -58,7 +58,7 @@ connection_details:
     allowed_routes: [/]
     no_auth: {{}}
     webhook_signing_secret: {{env: WEBHOOK_SECRET}}
-    reflection_guard: false  # the receiver's answer holds the signature
+    reflection_guard: false  # the receiver's response contains the signature
     allowed_private_cidrs: [127.0.0.0/8, "::1/128"]
 """)
     return egressd_argv(world, port)
@@ -82,7 +82,7 @@ def in_chunks(agent, dice, body, extension=lambda: b""):
 
 
 def in_chunks_with_extensions(agent, dice, body):
-    # A parser may take a few of them, not any number.
+    # A parser may accept a few of them, but not any number.
     left = iter(range(200))
     names = [b";a", b";a=b", b';a="b;c"', b";long=" + b"x" * 40, b"; spaced = v"]
     in_chunks(agent, dice, body, lambda: dice.choice(names) if next(left, None) is not None else b"")
@@ -94,7 +94,7 @@ def when_asked(agent, dice, body):
     agent.endheaders()
     said = b""
     while body and not said.endswith(b"\r\n\r\n"):
-        said += agent.sock.recv(1) or sys.exit("egressd hung up instead of asking for the body")
+        said += agent.sock.recv(1) or sys.exit("egressd closed the socket instead of sending 100 Continue")
     assert not body or said.startswith(b"HTTP/1.1 100 "), said
     agent.send(body)
 
@@ -106,7 +106,8 @@ FRAMINGS = {
 
 
 def sent(agent, dice, framing, body, method="POST"):
-    """One request on this socket: the receiver's status, and what it saw."""
+    """Sends one request on this socket. Returns the receiver's status and its view of the request.
+    """
     agent.putrequest(method, "/hook/x")
     agent.putheader("X-Webhook-Signature", FORGED)
     framing(agent, dice, body)
@@ -116,7 +117,7 @@ def sent(agent, dice, framing, body, method="POST"):
 
 
 def send_all(tally, dice, proxy, name, framing):
-    """A share of the bodies, the empty one and the largest among them, on one socket."""
+    """Sends a share of the bodies, with the empty and the largest one among them, on one socket."""
     agent = http.client.HTTPConnection("127.0.0.1", proxy, timeout=30)
     sizes = [0, 1, LARGEST] + [dice.randint(0, LARGEST) for _ in range(BODIES // len(FRAMINGS) - 3)]
     wrong = []
@@ -132,7 +133,8 @@ def send_all(tally, dice, proxy, name, framing):
 
 
 def tamper(tally, dice, proxy, port, ca):
-    """What was signed through egressd is sent once more past it: as it was, and with one bit changed."""
+    """Sends signed requests a second time, directly to the receiver: unchanged, and with one bit
+    changed."""
     agent = http.client.HTTPConnection("127.0.0.1", proxy, timeout=30)
     body = bytearray(dice.randbytes(4096))
     _, seen = sent(agent, dice, with_length, bytes(body))
@@ -147,16 +149,16 @@ def tamper(tally, dice, proxy, port, ca):
         return response.status
 
     genuine = seen["signatures"][0]
-    tally.claim("the very bytes verify past egressd too", status(genuine) == 200)
-    tally.claim("another signature does not", status(FORGED) == 401)
+    tally.claim("the same bytes also verify without egressd", status(genuine) == 200)
+    tally.claim("another signature does not verify", status(FORGED) == 401)
     body[dice.randrange(len(body))] ^= 1 << dice.randrange(8)
-    tally.claim("a tampered body does not", status(genuine) == 401)
+    tally.claim("a tampered body does not verify", status(genuine) == 401)
     attacker.close()
 
 
 def crowd(tally, egressd, proxy):
-    """F-162, F-263: 256 uploads of 10 MB at once. One connection may hold 32 MiB, so some of them wait for their last byte; all others are refused, and
-    no more memory is taken."""
+    """Sends 256 uploads of 10 MB at once (F-162, F-263). One connection may hold 32 MiB, so some of
+    them wait for their last byte. All others are refused, and no more memory is used."""
     agents, refused = [], set()
     for _ in range(256):
         agent = socket.create_connection(("127.0.0.1", proxy), timeout=30)
@@ -167,7 +169,7 @@ def crowd(tally, egressd, proxy):
             try:
                 agent.sendall(bytes(9_999_999))  # all but the last byte
             except OSError:
-                pass  # refused in the middle; the answer is read below
+                pass  # refused in the middle; the response is read below
         elif is_refusal(said):
             refused.add(agent)
     deadline = time.monotonic() + 10
@@ -180,14 +182,14 @@ def crowd(tally, egressd, proxy):
             except OSError:
                 pass
     mib = egressd.rss_kib() / 1024
-    tally.claim("few of 256 large uploads are held, the others are told to come again", 253 <= len(refused) < 256, f"{len(refused)} were")
+    tally.claim("few of 256 large uploads are held, the others get Retry-After", 253 <= len(refused) < 256, f"{len(refused)} were")
     tally.claim("egressd stays below 160 MiB", mib < 160, f"{mib:.0f} MiB")
     for agent in agents:
         agent.close()
 
 
 def is_refusal(said):
-    """503 with a time to come again."""
+    """Checks for a 503 with `Retry-After`."""
     return said.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after:" in said.lower()
 
 

@@ -1,7 +1,7 @@
-"""egressd at its end and at its start, on the clock: what cannot be shown without waiting for it.
+"""egressd's shutdown and start in real time, for facts that no test can show without waiting.
 
-An exchange that really takes ten seconds outlives SIGTERM; killed in the middle of its work and started again, egressd
-is ready in under a second; and curl's agent half goes over a Unix socket.
+An exchange that takes ten seconds outlives SIGTERM. After a kill during its work, egressd is ready
+again in under a second. curl's agent half uses a Unix socket.
 """
 
 import http.client
@@ -19,13 +19,13 @@ import time
 from loopback import World, egressd_argv, read
 from peers import Tally
 
-SLOW = 10  # seconds that an answer takes
-READY = 1.0  # seconds after which a process that was killed is ready again, at the latest
+SLOW = 10  # seconds that a response takes
+READY = 1.0  # the most seconds until a killed process is ready again
 PATIENCE = 30
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
-    """Answers `/slow` after ten seconds, all else at once."""
+    """Answers `/slow` after ten seconds, and everything else at once."""
 
     protocol_version = "HTTP/1.1"
 
@@ -54,7 +54,7 @@ def upstream(world, certificate, key):
 
 
 def ask(port, path, agent=None):
-    """One GET: status, reason to close, body."""
+    """Sends a GET. Returns status, reason to close, and body."""
     agent = agent or http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     agent.request("GET", path)
     reply = agent.getresponse()
@@ -62,7 +62,7 @@ def ask(port, path, agent=None):
 
 
 def await_ready(management):
-    """Seconds until /readyz says yes."""
+    """Returns the seconds until /readyz answers 200."""
     began = time.monotonic()
     while time.monotonic() - began < PATIENCE:
         try:
@@ -74,7 +74,7 @@ def await_ready(management):
 
 
 def outlives_sigterm(tally, process, proxy, management):
-    """A slow exchange under way, a kept socket, a new one."""
+    """Checks a slow exchange in flight, a keep-alive socket and a new one."""
     kept = http.client.HTTPConnection("127.0.0.1", proxy, timeout=PATIENCE)
     ask(proxy, "/api/quick", kept)
     answer = []
@@ -87,22 +87,22 @@ def outlives_sigterm(tally, process, proxy, management):
     while ask(management, "/readyz")[0] == 200:
         time.sleep(0.001)
     status, closes, _ = ask(proxy, "/api/quick", kept)
-    tally.claim("a request on a kept socket is told that it stops", (status, closes) == (503, "close"), f"{status} {closes}")
+    tally.claim("a request on a keep-alive socket is refused", (status, closes) == (503, "close"), f"{status} {closes}")
     slow.join()
     took = time.monotonic() - began
     whole = answer == [(200, "close", b"whole")]
     tally.claim(f"an exchange of {SLOW} s outlives SIGTERM", whole and took >= SLOW, f"{answer} after {took:.1f} s")
     code = process.child.wait(timeout=PATIENCE)
-    tally.claim("then it ends with 0", code == 0, code)
+    tally.claim("it then ends with 0", code == 0, code)
     try:
         socket.create_connection(("127.0.0.1", proxy), timeout=1).close()
-        tally.claim("nobody listens any more", False, "somebody does")
+        tally.claim("the listener is closed", False, "somebody does")
     except OSError:
-        tally.claim("nobody listens any more", True)
+        tally.claim("the listener is closed", True)
 
 
 def comes_back(tally, world, argv, proxy, management):
-    """Killed with an exchange under way, at its TCP port and at its Unix socket."""
+    """Kills the process with an exchange in flight, at its TCP port and at its Unix socket."""
     path = world.directory / "agents.sock"
     argv = [*argv, "--listen", f"127.0.0.1:{proxy}", "--listen", f"unix:{path}"]
     worst = 0.0
@@ -115,7 +115,7 @@ def comes_back(tally, world, argv, proxy, management):
         holding.request("GET", "/api/slow")
         os.kill(process.pid, signal.SIGKILL)
         process.child.wait(timeout=PATIENCE)
-    tally.claim("the socket of the killed one is left behind", path.is_socket(), "it is gone")
+    tally.claim("the socket file of the killed process remains", path.is_socket(), "it is gone")
     tally.claim(f"killed and started again it is ready in {worst * 1000:.0f} ms", worst < READY, "that is too long")
     process = world.start("last", argv)
     await_ready(management)

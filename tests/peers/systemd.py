@@ -1,9 +1,11 @@
-"""config/systemd as systemd reads it, and egressd on the files of its unit.
+"""Checks config/systemd with systemd, and egressd on the files of its unit.
 
-`systemd-analyze` verifies both units and reckons their exposure, without a running systemd. Then egressd starts on the unit's
-settings and definitions, with credentials in a directory as LoadCredential= makes it, under the unit's SystemCallFilter=: as strict,
-and stricter in that a call outside of it ends the process. At last, as root, a systemd of its own is booted (boot.sh) and runs
-both units as they are: egressd with its credentials, a reload, its end, and an agent that tries the ways out.
+`systemd-analyze` verifies both units and computes their exposure, without a running systemd. Then
+egressd starts with the unit's settings and definitions, with credentials in a directory as
+LoadCredential= creates it, under the unit's SystemCallFilter=. That filter is stricter here: a call
+outside of it ends the process. At last, as root, a systemd of its own is booted (boot.sh) and runs
+both units unchanged: egressd with its credentials, a reload, its end, and an agent that tries the
+ways out.
 """
 
 import ctypes
@@ -24,14 +26,15 @@ from peers import Tally
 
 UNITS = REPOSITORY / "config/systemd"
 RULES = REPOSITORY / "config/kubernetes/sidecar-lockdown/egress.nft"
-EXPOSURE = 2.0  # of 10; systemd 252 says 1.4 and 1.2, other versions weigh a little differently
+EXPOSURE = 2.0  # of 10; systemd 252 computes 1.4 and 1.2, and other versions differ slightly
 SLACK = 5  # seconds between egressd's own end and systemd's SIGKILL
 CREDENTIALS = "/run/credentials/egressd.service"
 SOMEBODY = 61184  # a UID of the range from which DynamicUser= takes one
 
 
-BOOTED = 60  # seconds until a boot that does not end is given up
-# What the agent tries: name, how; whether it gets through. Everything is open to who is not in the unit.
+BOOTED = 60  # seconds after which a boot counts as hanging
+# The agent's attempts: name, method, and whether it gets through. Everything is open outside the
+# unit.
 TRIES = [
     ("proxy", "curl -sf -m 3 http://127.0.0.1:8080/", True),
     ("management", "curl -sf -m 3 http://127.0.0.2:8081/readyz", False),
@@ -47,7 +50,7 @@ TRIES = [
 
 
 def settings_of(unit):
-    """Every `Name=value` of a unit; a name that stands more than once has more than one value."""
+    """Returns every `Name=value` of a unit. A repeated name has several values."""
     found = {}
     for line in read(UNITS / unit).splitlines():
         if line and line[0] not in "#[":
@@ -57,11 +60,11 @@ def settings_of(unit):
 
 
 def analysed(tally, world):
-    """With programs that exist in place of those that do not: systemd-analyze looks for them."""
+    """Replaces programs that do not exist, because systemd-analyze looks for them."""
     names = ["egressd.service", "agent.service"]
     paths = [world.file(f"units/{name}", re.sub(r"/usr/local/bin/\w+", "/bin/true", read(UNITS / name))) for name in names]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True)
-    tally.claim("systemd-analyze verify has nothing to say", done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr)
+    tally.claim("systemd-analyze verify reports nothing", done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr)
     for name, path in zip(names, paths):
         argv = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"--threshold={int(EXPOSURE * 10)}", path]
         done = subprocess.run(argv, capture_output=True, text=True)
@@ -70,7 +73,7 @@ def analysed(tally, world):
 
 
 def calls(name):
-    """The system calls of one word of SystemCallFilter=, groups spelt out."""
+    """Returns the system calls of one word of SystemCallFilter=, with groups expanded."""
     if not name.startswith("@"):
         return {name}
     lines = subprocess.run(["systemd-analyze", "syscall-filter", "--no-pager", name], capture_output=True, text=True, check=True).stdout.split("\n")
@@ -78,13 +81,14 @@ def calls(name):
 
 
 def allowed(unit):
-    """What SystemCallFilter= allows: its first line, without the groups of the second."""
+    """Returns the calls that SystemCallFilter= allows: its first line, without the groups of the
+    second."""
     first, second = settings_of(unit)["SystemCallFilter"]
     return set().union(*map(calls, first.split())) - set().union(*map(calls, second.removeprefix("~").split()))
 
 
 def filtered(user, names, *argv):
-    """Becomes this user, shuts out every call but these, and turns into that program."""
+    """Becomes this user, blocks every system call except these, and executes that program."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -95,27 +99,28 @@ def filtered(user, names, *argv):
     rules = ctypes.c_void_p(seccomp.seccomp_init(ctypes.c_uint32(kill_process)))
     for name in names.split(","):
         number = seccomp.seccomp_syscall_resolve_name(name.encode())
-        if number >= 0:  # a name of another machine's
+        if number >= 0:  # the system call exists on this architecture
             assert seccomp.seccomp_rule_add(rules, ctypes.c_uint32(allow), number, 0) == 0, name
     assert seccomp.seccomp_load(rules) == 0
     os.execv(argv[0], argv)
 
 
 def agree(tally):
-    """What the units, the settings, the definition and the rules of the other packaging say of one another."""
+    """Checks that the units, the settings, the definition and the rules of the other packaging
+    agree."""
     unit, agent = settings_of("egressd.service"), settings_of("agent.service")
     settings = yaml.safe_load(read(UNITS / "egressd.yaml"))
     loaded = {line.split(":")[0]: line.split(":")[1] for line in unit["LoadCredential"]}
     wanted = set(re.findall(rf"{CREDENTIALS}/([a-z-]+)", read(UNITS / "egressd.yaml") + read(UNITS / "databricks.yaml")))
-    tally.claim("LoadCredential= has what settings and definition ask for", loaded.keys() == wanted, f"{loaded} {wanted}")
-    tally.claim("TimeoutStopSec= leaves time", settings["shutdown"]["grace_period_seconds"] + SLACK <= int(unit["TimeoutStopSec"][0]))
+    tally.claim("LoadCredential= has the credentials of settings and definition", loaded.keys() == wanted, f"{loaded} {wanted}")
+    tally.claim("TimeoutStopSec= leaves enough time", settings["shutdown"]["grace_period_seconds"] + SLACK <= int(unit["TimeoutStopSec"][0]))
     denied = set(unit["IPAddressDeny"][0].split())
     sets = re.findall(r"elements = \{ ([^}]*) \}", re.sub(r"#.*", "", read(RULES)))
     tally.claim("the metadata addresses are those of the lock-down", denied == {a for one in sets for a in one.split(", ")}, f"{denied} {sets}")
     proxy, management = (settings[part]["listen"][0].split(":")[0] for part in ("proxy", "management"))
     tally.claim("the agent reaches the proxy's address and no other", agent["IPAddressDeny"] == ["any"] and agent["IPAddressAllow"] == [proxy]
                 and management != proxy and management.startswith("127."), f"{agent['IPAddressAllow']} {management}")
-    tally.claim("the agent has sockets of IPv4 only, and is nobody that egressd is", agent["RestrictAddressFamilies"] == ["AF_INET"]
+    tally.claim("the agent has sockets of IPv4 only, and is not the user of egressd", agent["RestrictAddressFamilies"] == ["AF_INET"]
                 and agent["DynamicUser"] == unit["DynamicUser"] == ["yes"] and not {"User", "Group"} & (agent.keys() | unit.keys()))
     for name, one in (("egressd", unit), ("agent", agent)):
         tally.claim(f"{name} has no capability, no new privileges, no core dump",
@@ -123,7 +128,7 @@ def agree(tally):
 
 
 def starts(tally, world):
-    """ExecStart= with its paths moved into this world, as a user that no other file belongs to."""
+    """Runs ExecStart= with its paths moved into this world, as a user that owns no other file."""
     base = world.directory
     credentials = base / "credentials"
     credentials.mkdir()
@@ -134,7 +139,7 @@ def starts(tally, world):
         for path in (credentials, *credentials.iterdir()):
             os.chown(path, SOMEBODY, SOMEBODY)
     names = allowed("egressd.service")
-    tally.claim("the filter lets egressd close itself in, and become nobody else",
+    tally.claim("the filter lets egressd confine itself, but not change its user",
                 {"seccomp", "landlock_restrict_self", "prctl"} <= names and not {"setuid", "chown", "ptrace", "mount", "bpf"} & names)
     as_user = [sys.executable, "-B", __file__, "filtered", str(SOMEBODY), ",".join(sorted(names))]
     credentials.chmod(0o500)
@@ -146,7 +151,7 @@ def starts(tally, world):
     argv = [part.replace("/etc/egressd", str(base)) for part in settings_of("egressd.service")["ExecStart"][0].split()[1:]]
     config = base / "egressd.yaml"
     done = subprocess.run([*as_user, binary, "check", "--config", config], capture_output=True, text=True)
-    tally.claim("egressd check has nothing to say", done.returncode == 0 and "no warning, no problem" in done.stdout, done.stdout + done.stderr)
+    tally.claim("egressd check reports nothing", done.returncode == 0 and "no warning, no problem" in done.stdout, done.stdout + done.stderr)
     proxy, management = world.port(), world.port()
     process = world.start("egressd", [*as_user, binary, *argv, "--listen", f"127.0.0.1:{proxy}", "--management-listen", f"127.0.0.2:{management}"])
     process.await_port(proxy)
@@ -160,11 +165,11 @@ def starts(tally, world):
         answers.append(reply.status)
     asks.close()
     tally.claim("egressd is ready on the unit's files, and its management is locked", answers == [200, 401], str(answers))
-    tally.claim("egressd ends well", world.stop(process) == 0)
+    tally.claim("egressd ends with 0", world.stop(process) == 0)
 
 
 def booted(tally, world):
-    """Both units under a real systemd, with BPF and cgroups of its own."""
+    """Runs both units under a real systemd, with BPF and cgroups of its own."""
     here, files = world.directory / "boot", world.directory / "boot/files"
     put = lambda name, content, mode=0o644: world.file(f"boot/files/{name}", content).chmod(mode)
     put("usr/local/bin/egressd", egressd_binary("debug").read_bytes(), 0o755)
@@ -222,10 +227,10 @@ touch /out/done
     tally.claim("under systemd: egressd has a user of its own, no capability, no new privileges, a filter", status.get("Uid", "0").split()[0] not in ("0", "65534")
                 and (status.get("CapBnd"), status.get("NoNewPrivs"), status.get("Seccomp")) == ("0" * 16, "1", "2"), str(status))
     held = read(out / "ready")
-    tally.claim("under systemd: the unit lets egressd close itself in", all(f"{measure} held" in held for measure in ("memory", "privileges", "files", "system_calls")), held)
+    tally.claim("under systemd: the unit lets egressd confine itself", all(f"{measure} held" in held for measure in ("memory", "privileges", "files", "system_calls")), held)
     tally.claim("under systemd: the credentials are the loaded ones", read(out / "login") == "200", read(out / "login"))
-    tally.claim("under systemd: a reload is heard", '"event":"reloaded"' in read(out / "egressd.service"), story)
-    tally.claim("under systemd: it ends well", set(read(out / "end").split()) == {"Result=success", "ExecMainStatus=0"}, read(out / "end"))
+    tally.claim("under systemd: a reload takes effect", '"event":"reloaded"' in read(out / "egressd.service"), story)
+    tally.claim("under systemd: it ends with 0", set(read(out / "end").split()) == {"Result=success", "ExecMainStatus=0"}, read(out / "end"))
 
 
 def main():

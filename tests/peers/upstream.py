@@ -1,7 +1,7 @@
-"""The plain HTTP application behind nginx: says what arrived, and streams events only when allowed.
+"""The plain HTTP application behind nginx: describes requests, and streams events when allowed.
 
-`/base/v1/echo…`      what arrived, as JSON; never a credential, so that no agent can read one here
-`/base/v1/events?run` event one at once, event two only after `POST /release?run` (asked past the proxy):
+`/base/v1/echo…`      the request as JSON, but never a credential, so no agent can read one here
+`/base/v1/events?run` event one at once, event two after `POST /release?run` (not over the proxy):
                       a proxy that holds events back never sees the second one
 """
 
@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 
 GATES = {}
 LOCK = threading.Lock()
-PATIENCE = 10  # seconds until event two is given up
+PATIENCE = 10  # seconds after which event two counts as missing
 
 
 def gate(run):
-    """The event that lets this run's second event out."""
+    """Returns the gate that lets this run's second event out."""
     with LOCK:
         return GATES.setdefault(run, threading.Event())
 
@@ -49,7 +49,7 @@ class Application(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
     def content(self):
-        """The request's body, in either framing."""
+        """Returns the request's body, in either framing."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
         pieces = []

@@ -1,4 +1,4 @@
-"""The cases of peers.py from Python `requests`, as an agent's tool would be written."""
+"""The cases of peers.py with Python `requests`, as an agent's tool would be written."""
 
 import hashlib
 import os
@@ -11,7 +11,7 @@ with open(os.environ["BODY"], "rb") as file:
 
 
 def session():
-    """An agent that brings a credential and a cookie of its own: neither may arrive."""
+    """Sends a credential and a cookie of the agent's own, neither of which may arrive."""
     agent = requests.Session()
     agent.trust_env = False
     agent.headers.update({"Authorization": os.environ["AGENTS_OWN"], "X-Client": CLIENT, "Cookie": "session=agents-own"})
@@ -92,5 +92,5 @@ for case in (get, head, post_chunked, post_length, download, events, keep_alive,
     try:
         case()
         print(f"ok {case.__name__}", flush=True)
-    except Exception as error:  # whatever it is, it is this case's failure
+    except Exception as error:  # any exception is a failure of this case
         print(f"not ok {case.__name__}: {type(error).__name__} {error}".replace("\n", " "), flush=True)
