@@ -1,4 +1,4 @@
-//! Upstreams that speak HTTP/2, well and badly.
+//! Upstreams that support HTTP/2, correct and faulty ones.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::support::reply::{Ending, Reply};
 use crate::support::wire::Wire;
 use crate::support::{Agent, DEADLINE, Sidecar, Upstream, connection};
 
-/// What an agent gets from an upstream that answers each request, on the stream that is given, by this script.
+/// Returns the reply of an upstream that runs `script` for each request, with its stream.
 fn answer_to(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Reply {
     let up = Upstream::script_with_alpn(Alpn::H2, move |wire| {
         if h2::accept_preface(wire) {
@@ -29,7 +29,8 @@ fn answer_to(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Reply {
     Agent::connect(&sidecar).get("/crm/x")
 }
 
-/// Refused as the upstream's fault, or aborted: never a whole answer.
+/// Checks that a reply is a refusal that blames the upstream, or was aborted, so it does not look
+/// complete.
 fn assert_failure(what: &str, reply: &Reply) {
     if reply.status == 200 {
         assert_eq!(reply.ending, Ending::Aborted, "{what}: {reply:?}");
@@ -52,7 +53,7 @@ fn head(stream: u32, fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
 }
 
 #[test]
-fn a_server_that_has_only_h2_is_spoken_to_in_it() {
+fn a_server_that_supports_only_h2_is_used_over_h2() {
     let reply = answer_to(|wire, stream| {
         wire.send(head(
             stream,
@@ -71,7 +72,7 @@ fn a_server_that_has_only_h2_is_spoken_to_in_it() {
     assert!(reply.fields.all("set-cookie").is_empty());
 }
 
-/// The values of one name in an echo's account.
+/// Returns the values of one field that the echo received.
 fn values(echo: &Value, name: &str) -> Vec<String> {
     let headers = echo["headers"].as_array().unwrap().iter();
     let named = headers.filter(|pair| pair[0] == name);
@@ -135,7 +136,7 @@ fn requests_are_the_same_in_http2() {
 }
 
 #[test]
-fn a_body_that_is_given_no_window() {
+fn a_body_without_a_window_meets_the_deadline() {
     // F-136
     let up = Upstream::script_with_alpn(Alpn::H2, |wire| {
         if wire.take(24).is_empty() {
@@ -156,7 +157,7 @@ fn a_body_that_is_given_no_window() {
 }
 
 #[test]
-fn streams_and_sessions_that_are_broken_off() {
+fn aborted_streams_and_sessions_are_upstream_failures() {
     // F-136
     let code = |code: u32| code.to_be_bytes();
     for refused in [1, 2, 7, 8, 11] {
@@ -198,7 +199,7 @@ fn streams_and_sessions_that_are_broken_off() {
     assert_failure("a cut", &answer_to(|wire, _| wire.close_without_notify()));
     assert_failure("a reset", &answer_to(|wire, _| wire.reset()));
     assert_failure(
-        "a body that breaks off",
+        "a truncated body",
         &answer_to(|wire, stream| {
             wire.send(head(stream, &[], 0));
             wire.send(frame(DATA, 0, stream, b"half"));
@@ -208,7 +209,7 @@ fn streams_and_sessions_that_are_broken_off() {
 }
 
 #[test]
-fn a_whole_answer_and_no_wish_for_the_rest_of_the_request() {
+fn a_complete_response_may_reset_the_rest_of_its_request() {
     // F-134
     for length in [&[][..], &[("content-length", "4")]] {
         let up = Upstream::script_with_alpn(Alpn::H2, move |wire| {
@@ -234,7 +235,7 @@ fn a_whole_answer_and_no_wish_for_the_rest_of_the_request() {
 }
 
 #[test]
-fn bodies_of_another_length_than_announced() {
+fn bodies_that_differ_from_their_announced_length_fail() {
     // F-136
     for sent in ["ab", "abcd"] {
         assert_failure(
@@ -252,7 +253,7 @@ fn bodies_of_another_length_than_announced() {
 }
 
 #[test]
-fn floods() {
+fn floods_of_frames_are_cut() {
     // F-136
     let until_closed = |wire: &mut Wire, bytes: &[u8]| {
         let many = bytes.repeat(500);
@@ -294,7 +295,7 @@ fn floods() {
 }
 
 #[test]
-fn pushes_strange_frames_and_large_heads() {
+fn pushes_invalid_frames_and_large_heads_fail() {
     // F-136
     let push = [&2_u32.to_be_bytes()[..], &[0x82, 0x84, 0x87]].concat();
     assert_failure(
@@ -318,7 +319,7 @@ fn pushes_strange_frames_and_large_heads() {
         }),
     );
     assert_failure(
-        "HPACK that is none",
+        "invalid HPACK",
         &answer_to(|wire, stream| {
             wire.send(frame(HEADERS, END_HEADERS, stream, &[0xff; 9]));
         }),
@@ -354,7 +355,7 @@ fn pushes_strange_frames_and_large_heads() {
 }
 
 #[test]
-fn an_http1_server_behind_an_h2_handshake() {
+fn an_http1_response_after_an_h2_handshake_is_a_protocol_error() {
     // F-91
     let up = Upstream::script_with_alpn(Alpn::H2, |wire| {
         if wire.take(24).is_empty() {

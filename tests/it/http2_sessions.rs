@@ -72,7 +72,7 @@ fn floods_on_an_idle_session_end_it() {
             begin.wait();
             // Far more than the socket buffers of both sides hold.
             let gone = (0..4000).any(|_| !wire.send(&many));
-            assert!(gone, "{what} came for as long as the upstream liked");
+            assert!(gone, "{what}: the flood was never cut");
             end.open();
         });
         let sidecar = sidecar(&up);
@@ -105,7 +105,7 @@ fn records_that_carry_next_to_nothing_end_an_idle_session() {
             bytes.extend(records.record(&[*byte]));
             !records.send(&bytes)
         });
-        assert!(gone, "records came for as long as the upstream liked");
+        assert!(gone, "the flood of records was never cut");
         end.open();
     });
     let sidecar = sidecar(&up);
@@ -118,7 +118,7 @@ fn records_that_carry_next_to_nothing_end_an_idle_session() {
 }
 
 #[test]
-fn a_server_that_often_opens_its_windows_is_not_taken_for_a_flood() {
+fn a_server_that_often_opens_its_windows_is_not_a_flood() {
     // F-228: two updates for every 512 bytes, as some servers send after each read.
     let up = upstream(|wire| {
         let stream = h2::request(wire).unwrap();
@@ -223,7 +223,7 @@ fn a_cut_response_is_aborted_however_many_streams_were_abandoned() {
         agent.open_reply();
         agent.reset();
     }
-    assert_eq!(reader.chunk(), None, "the cut response looked whole");
+    assert_eq!(reader.chunk(), None, "the cut response looked complete");
     // The session still works.
     let reply = Agent::connect(&sidecar).get("/crm/x");
     assert_eq!(reply.expect_status(200).text(), "0");
@@ -231,7 +231,7 @@ fn a_cut_response_is_aborted_however_many_streams_were_abandoned() {
 }
 
 #[test]
-fn a_whole_response_is_whole_though_another_is_cut() {
+fn a_complete_response_stays_complete_although_another_is_cut() {
     // F-231, F-134: the first response ends before its upload does, and is reset after its end; the
     // second is reset before its end.
     let (report, reported) = mpsc::channel();
@@ -261,7 +261,7 @@ fn a_whole_response_is_whole_though_another_is_cut() {
     let reply = agent.reply();
     assert_eq!(reply.expect_status(200).text(), "whole");
     assert_eq!(reply.ending, Ending::Whole);
-    assert_eq!(reader.chunk(), None, "the cut response looked whole");
+    assert_eq!(reader.chunk(), None, "the cut response looked complete");
 }
 
 #[test]
@@ -314,7 +314,7 @@ const ANSWERS: End = |wire, stream| {
 };
 
 #[test]
-fn a_get_is_repeated_when_its_session_ends_without_a_word() {
+fn a_get_is_repeated_when_its_session_ends_without_a_goaway() {
     // F-232
     for end in [CLOSES, CUTS, RESETS] {
         let (up, reported) = ends_at_the_second(end, ANSWERS);
@@ -338,7 +338,7 @@ fn a_get_is_repeated_once() {
 }
 
 #[test]
-fn what_may_have_been_processed_is_not_repeated() {
+fn requests_that_may_have_been_processed_are_not_repeated() {
     // F-232: another method, a response that began, and a GOAWAY that covers the request.
     let early_hints: End = |wire, stream| {
         let status = [&[0x08, 3][..], b"103"].concat();

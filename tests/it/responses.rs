@@ -1,4 +1,5 @@
-//! Responses of a hostile or broken upstream: what the agent gets of them, and that nothing broken looks whole.
+//! Responses of hostile or broken upstreams: the agent's view of them. A broken response never
+//! looks complete.
 
 mod bodies;
 mod early;
@@ -13,13 +14,13 @@ use crate::support::message::text;
 use crate::support::reply::{Ending, Reply};
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
-/// A sidecar with one connection `crm` to `up`, with a cap of 1000 bytes.
+/// Starts a sidecar with one connection `crm` to `up` and a cap of 1000 bytes.
 fn before(up: &Upstream) -> Sidecar {
     let crm = connection("crm").allow("/").upstream(up);
     Sidecar::with(crm.http("max_response_size_bytes", json!(1000))).start()
 }
 
-/// What an agent gets where the upstream's last words on each socket are these.
+/// Returns the reply of an upstream that sends these bytes on each socket and closes it.
 fn answer_to(bytes: impl AsRef<[u8]>) -> Reply {
     let up = Upstream::reply_then_close(bytes);
     let sidecar = before(&up);
@@ -27,12 +28,12 @@ fn answer_to(bytes: impl AsRef<[u8]>) -> Reply {
     assert_eq!(
         up.requests().len(),
         1,
-        "a response that has begun is not asked for again"
+        "the request of a response that has begun was repeated"
     );
     reply
 }
 
-/// Each of these is a refusal of this code and RFC 9209 error type.
+/// Checks that each of these responses causes a refusal with this code and RFC 9209 error type.
 fn assert_all_refused(rows: &[&[u8]], code: &str, error: &str) {
     for bytes in rows {
         let reply = answer_to(bytes);
@@ -51,7 +52,7 @@ fn ok(fields: &str, body: &str) -> String {
 const PROTOCOL: &str = "upstream_protocol_error";
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
-/// Aborted, or refused before the head went out.
+/// Checks that a reply was aborted, or is a refusal because its head was not sent yet.
 fn assert_not_whole(reply: &Reply, code: &str, row: &str) {
     if reply.status == 200 {
         assert_eq!(reply.ending, Ending::Aborted, "{row:?} got {reply:?}");

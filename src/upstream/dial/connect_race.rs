@@ -26,8 +26,7 @@ pub(super) async fn race_connects(
     }
     match timeout(head_start, &mut attempt).await {
         Ok(Ok(socket)) => Ok(socket),
-        // The failure of the address that was tried first is reported, because it is the preferred
-        // one.
+        // If every address fails, the failure of the first one is reported.
         Ok(Err(fault)) => boxed_race(rest, head_start).await.map_err(|_| fault),
         Err(_) => first_success(attempt, boxed_race(rest, head_start)).await,
     }

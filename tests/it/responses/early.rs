@@ -14,8 +14,8 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 const HEAD: &str = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n";
 const HALF: &str = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhello";
 
-/// Answers the head with a whole response, then reads this many bytes of a body, and opens the
-/// gate.
+/// Returns an upstream that answers the head with a complete response, then reads this many bytes
+/// of the body and opens the gate.
 fn answers_at_once(response: String, body: usize, done: &Gate) -> Upstream {
     let done = done.clone();
     Upstream::script(move |wire| {
@@ -26,14 +26,14 @@ fn answers_at_once(response: String, body: usize, done: &Gate) -> Upstream {
         }
         wire.head();
         wire.send(&response);
-        assert_eq!(wire.take(body).len(), body, "the upload was broken off");
+        assert_eq!(wire.take(body).len(), body, "the upload ended too early");
         done.open();
         wire.wait_for_end();
     })
 }
 
 #[test]
-fn an_early_success_streams_while_the_upload_goes_on() {
+fn an_early_success_streams_while_the_upload_continues() {
     // F-220
     let in_chunks = format!("POST /crm/x HTTP/1.1\r\nHost: localhost\r\n{CHUNKED}\r\n");
     for (head, half, rest, encoded) in [
@@ -67,7 +67,7 @@ fn an_early_success_streams_while_the_upload_goes_on() {
 }
 
 #[test]
-fn an_upload_goes_on_after_its_response_is_over() {
+fn an_upload_continues_after_its_response_has_ended() {
     // F-220
     for response in [
         ok("Content-Length: 5\r\n", "early"),
@@ -103,20 +103,20 @@ fn an_upload_goes_on_after_its_response_is_over() {
             .lines()
             .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
             .collect();
-        let of = |method: &str| {
+        let line_of = |method: &str| {
             let line = lines.iter().find(|line| line["method"] == method);
             line.unwrap_or_else(|| panic!("{lines:?}"))
         };
         assert_eq!(lines.len(), 2);
-        assert_eq!(of("POST")["outcome"], "forwarded");
-        assert_eq!(of("POST")["request_bytes"], 10, "{response:?}");
-        assert_eq!(of("POST")["response_bytes"], reply.body.len());
-        assert_eq!(of("GET")["outcome"], "forwarded");
+        assert_eq!(line_of("POST")["outcome"], "forwarded");
+        assert_eq!(line_of("POST")["request_bytes"], 10, "{response:?}");
+        assert_eq!(line_of("POST")["response_bytes"], reply.body.len());
+        assert_eq!(line_of("GET")["outcome"], "forwarded");
     }
 }
 
 #[test]
-fn a_signed_or_recorded_body_goes_on_as_well() {
+fn a_signed_or_recorded_body_continues_as_well() {
     // F-220
     let signing = |crm: Connection| crm.http("webhook_signing_secret", json!("0123456789abcdef"));
     let large = vec![b'x'; 8 << 20];
@@ -136,7 +136,7 @@ fn a_signed_or_recorded_body_goes_on_as_well() {
 }
 
 #[test]
-fn an_upload_that_never_ends_is_broken_off_in_time() {
+fn an_upload_that_never_ends_is_aborted_at_the_deadline() {
     // F-220
     for (response, ending) in [
         (ok("Content-Length: 5\r\n", "early"), Ending::Whole),
@@ -164,7 +164,7 @@ fn an_upload_that_never_ends_is_broken_off_in_time() {
             (200, "early".to_owned(), ending)
         );
         agent.wait_close();
-        // Neither the upstream's socket nor the slot is held any longer.
+        // The upstream's socket and the slot are free again.
         up.wait_closed(1);
         let next = Agent::connect(&sidecar).get("/crm/y");
         assert_eq!(next.expect_status(200).text(), "next");
@@ -172,7 +172,7 @@ fn an_upload_that_never_ends_is_broken_off_in_time() {
 }
 
 #[test]
-fn an_agent_that_leaves_in_the_middle_breaks_both_off() {
+fn an_agent_that_disconnects_aborts_upload_and_response() {
     // F-220
     let up = Upstream::script(|wire| {
         wire.head();
@@ -237,7 +237,7 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
             let reply = agent.reply();
             assert!(status.starts_with(&reply.status.to_string()), "{reply:?}");
             assert_eq!((reply.text(), reply.ending), (body.clone(), Ending::Whole));
-            // The aborted body was not taken for a request.
+            // The upstream did not read the aborted body as a request.
             up.wait_closed(1);
             assert_eq!(up.requests().len(), 1);
         }
