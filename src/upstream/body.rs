@@ -33,7 +33,7 @@ const LARGE_PIECE: usize = 8 * 1024;
 const GATHER_TIME: Duration = Duration::from_millis(10);
 /// The number of pieces that any body may have, however small they are.
 const FREE_PIECES: u64 = 16 * 1024;
-/// The average number of bytes that each further piece must have.
+/// The number of bytes that further pieces must have on average.
 const BYTES_PER_PIECE: u64 = 8;
 /// The number of events that may pass at once in a burst. The allowance refills at this number per
 /// second.
@@ -71,8 +71,8 @@ impl PendingUpload {
     }
 
     /// Returns whether the upload fails by itself if the agent leaves before its body is complete.
-    /// An HTTP/2 upload does not while the upstream grants no window, because hyper then does not
-    /// poll the body.
+    /// An HTTP/1.1 upload does. Over HTTP/2, hyper does not poll the body while the upstream grants
+    /// no window, so the upload does not notice that the agent has left.
     pub fn has_disconnect_detection(&self) -> bool {
         matches!(self, Self::Http1(_))
     }

@@ -49,7 +49,8 @@ pub struct Client {
     dialer: Dialer,
     limits: PoolLimits,
     pools: Mutex<HashMap<u64, Arc<UpstreamPool>>>,
-    /// The value of `exhaustions` when this worker last closed its idle sockets for one.
+    /// The value of `exhaustions` at this worker's last sweep. A larger value means that a dial has
+    /// found no free descriptor since then.
     handled_exhaustions: AtomicUsize,
 }
 

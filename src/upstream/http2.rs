@@ -84,8 +84,8 @@ struct ExchangeGuard(Arc<SharedSession>);
 
 impl Session {
     /// Starts an HTTP/2 session on a new TLS session. Spawns its task on the current runtime. The
-    /// task ends when the session is dropped and its last exchange has ended, and drops `counted`
-    /// then.
+    /// task ends when the session is dropped and its last exchange has ended. From then on,
+    /// `counted` no longer counts the socket.
     pub async fn start(socket: Tls, counted: SocketCountGuard) -> Result<Self, Failure> {
         Self::start_on(socket, |tls| tls.get_ref().0.traffic(), counted).await
     }
@@ -247,7 +247,7 @@ fn cause(error: &hyper::Error) -> ExchangeFailure {
     Failure::Closed.into()
 }
 
-/// Returns the fault that caused an error of the TLS session.
+/// Returns the failure that caused an error of the TLS session.
 fn response_failure(error: &io::Error) -> Failure {
     if tls::is_certificate_required(error) {
         TlsFault::CertificateRequired.into()

@@ -54,12 +54,14 @@ pub struct ResolverSettings {
 /// The error for a resolver configuration without name servers. The process starts anyway: names in
 /// the hosts file and literal addresses work, and every other lookup fails at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("resolv.conf is missing, unreadable or lists no name server; only the hosts file is used")]
+#[error(
+    "no name server: resolv.conf is missing, unreadable or lists none, so only the names in the hosts file can be resolved"
+)]
 pub struct NoNameServers;
 
 impl ResolverSettings {
-    /// Reads the system's `resolv.conf` and hosts file. The second value is an error to be logged
-    /// as a warning, if `resolv.conf` cannot be used.
+    /// Reads the system's `resolv.conf` and hosts file. The second value is `Some` if `resolv.conf`
+    /// cannot be used, so that the caller can log a warning.
     pub fn from_system() -> (Self, Option<NoNameServers>) {
         let hosts = Hosts::from_system().unwrap_or_default();
         match system_conf::read_system_conf() {

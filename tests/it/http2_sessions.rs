@@ -14,7 +14,8 @@ use crate::support::reply::Ending;
 use crate::support::wire::Wire;
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
-/// An HTTP/2-only upstream that runs this on each session after the preface of both sides.
+/// Returns an HTTP/2-only upstream that runs `script` on each session after the preface of both
+/// sides.
 fn upstream(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Upstream {
     Upstream::script_with_alpn(Alpn::H2, move |wire| {
         if h2::accept_preface(wire) {
@@ -23,14 +24,15 @@ fn upstream(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Upstream {
     })
 }
 
-/// Uses one worker, so that requests share a session and the first one does not try HTTP/1.1.
+/// Starts a sidecar with one worker, so that requests share a session, and with HTTP/2 from the
+/// first request on.
 fn sidecar(up: &Upstream) -> Sidecar {
     let crm = connection("crm").allow("/").upstream(up);
     let crm = crm.http("http2", json!("prefer"));
     Sidecar::with(crm).setting("proxy.workers", 1).start()
 }
 
-/// Sends a whole response on a stream.
+/// Encodes a complete response on a stream.
 fn answer(stream: u32, body: &str) -> Vec<u8> {
     let head = frame(HEADERS, END_HEADERS, stream, STATUS_200);
     let data = frame(DATA, END_STREAM, stream, body.as_bytes());
