@@ -48,7 +48,7 @@ fn a_committed_response_over_the_cap_is_aborted_at_it() {
     let mut length = agent.chunk().expect("the first half").len();
     gate.open();
     while let Some(chunk) = agent.chunk() {
-        assert!(!chunk.is_empty(), "it ended as if whole");
+        assert!(!chunk.is_empty(), "the body looked complete");
         length += chunk.len();
     }
     assert!((500..=1000).contains(&length), "{length}");
@@ -89,7 +89,7 @@ fn a_response_that_never_ends_is_cut_at_the_deadline() {
 }
 
 #[test]
-fn a_flood_of_one_byte_chunks_does_not_pass() {
+fn a_flood_of_one_byte_chunks_is_cut() {
     // F-117
     let up = Upstream::script(|wire| {
         wire.request();
@@ -99,7 +99,7 @@ fn a_flood_of_one_byte_chunks_does_not_pass() {
         while thousands < 9_000 && wire.send(&thousand) {
             thousands += 1;
         }
-        assert!(thousands < 9_000, "all of it was read");
+        assert!(thousands < 9_000, "the whole flood was read");
     });
     let crm = connection("crm").allow("/").upstream(&up);
     let sidecar = Sidecar::with(crm).start();
@@ -119,7 +119,7 @@ fn a_flood_of_one_byte_chunks_does_not_pass() {
 }
 
 #[test]
-fn contradictory_lengths() {
+fn contradictory_lengths_are_refused() {
     // F-121
     for (fields, body, whole) in [
         (
@@ -161,7 +161,7 @@ fn contradictory_lengths() {
 }
 
 #[test]
-fn transfer_codings_other_than_chunked() {
+fn transfer_codings_other_than_chunked_are_refused() {
     // F-122
     let rows = [
         "gzip, chunked",
@@ -241,7 +241,7 @@ fn http_1_0_responses_are_framed_again() {
 }
 
 #[test]
-fn statuses_without_a_body() {
+fn responses_with_204_or_304_have_no_body() {
     // F-127
     for (status, fields) in [
         ("204 No Content", "Content-Length: 3\r\n"),
@@ -266,7 +266,7 @@ fn statuses_without_a_body() {
 }
 
 #[test]
-fn response_trailers_that_name_such_fields_are_dropped() {
+fn response_trailers_with_forbidden_names_are_dropped() {
     // F-130
     let trailers = "Set-Cookie: evil\r\nContent-Length: 9\r\nX-Egressd-Error: evil\r\n";
     let reply = answer_to(ok(CHUNKED, &format!("2\r\nhi\r\n0\r\n{trailers}\r\n")));
@@ -302,7 +302,7 @@ fn response_trailers_reach_agents_that_ask_for_them() {
         assert!(reply.fields.all("trailer").is_empty());
         assert!(reply.trailers.0.is_empty(), "{:?}", reply.trailers);
     }
-    // One socket served all requests, so each body had its end.
+    // One socket served all requests, so each body ended where it should.
     assert_eq!(up.sockets(), 1);
     for arrived in up.requests() {
         assert!(arrived.fields.all("te").is_empty());
@@ -338,7 +338,7 @@ fn response_trailers_that_cannot_pass_leave_the_body_whole() {
 }
 
 #[test]
-fn compressed_bodies_are_passed_as_they_are() {
+fn compressed_bodies_pass_unchanged() {
     // F-131
     let bytes: Vec<u8> = [0x1f, 0x8b, 8, 0]
         .iter()

@@ -16,7 +16,7 @@ const HALF: &str = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1
 /// The error code CANCEL (RFC 9113 §7).
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// An upstream that runs this with the first request of each session, and its stream.
+/// Returns an upstream that runs `script` with the stream of each session's first request.
 fn upstream(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Upstream {
     Upstream::script_with_alpn(Alpn::H2, move |wire| {
         if h2::accept_preface(wire)
@@ -27,7 +27,7 @@ fn upstream(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Upstream
     })
 }
 
-/// A sidecar whose requests share a session and one slot.
+/// Starts a sidecar whose requests share a session and a single slot.
 fn before(up: &Upstream, timeout_seconds: u32) -> Sidecar {
     let crm = connection("crm").allow("/").upstream(up);
     let crm = crm.http("http2", json!("prefer"));
@@ -36,7 +36,7 @@ fn before(up: &Upstream, timeout_seconds: u32) -> Sidecar {
     Sidecar::with(crm).setting("proxy.workers", 1).start()
 }
 
-/// A head whose `:status` is a literal (RFC 7541 §6.2.2, index 8 of the static table).
+/// Encodes a head whose `:status` is a literal (RFC 7541 §6.2.2, index 8 of the static table).
 fn head(stream: u32, status: &str) -> Vec<u8> {
     let block = [&[8, 3], status.as_bytes()].concat();
     frame(HEADERS, END_HEADERS, stream, &block)
@@ -66,12 +66,16 @@ fn next(wire: &mut Wire) -> Frame {
     }
 }
 
-/// Reads a request's body up to this many bytes, or its end.
+/// Reads a request's body up to this many bytes, or its end. The second value is `true` at the end.
 fn body(wire: &mut Wire, stream: u32, most: usize) -> (String, bool) {
     let mut bytes = Vec::new();
     loop {
         let frame = next(wire);
-        assert_eq!((frame.kind, frame.stream), (DATA, stream), "broken off");
+        assert_eq!(
+            (frame.kind, frame.stream),
+            (DATA, stream),
+            "the upload ended too early"
+        );
         bytes.extend(frame.payload);
         let has_ended = frame.flags & END_STREAM != 0;
         if has_ended || bytes.len() >= most {
@@ -81,7 +85,7 @@ fn body(wire: &mut Wire, stream: u32, most: usize) -> (String, bool) {
 }
 
 #[test]
-fn an_early_success_streams_while_the_upload_goes_on() {
+fn an_early_success_streams_while_the_upload_continues() {
     // F-220
     let up = upstream(|wire, stream| {
         wire.send(frame(HEADERS, END_HEADERS, stream, STATUS_200));
@@ -109,7 +113,7 @@ fn an_early_success_streams_while_the_upload_goes_on() {
 }
 
 #[test]
-fn an_upload_goes_on_after_its_response_is_over() {
+fn an_upload_continues_after_its_response_has_ended() {
     // F-220
     let done = Gate::new();
     let is_done = done.clone();
@@ -138,7 +142,7 @@ fn an_upload_goes_on_after_its_response_is_over() {
 }
 
 #[test]
-fn an_upload_that_never_ends_is_broken_off_in_time() {
+fn an_upload_that_never_ends_is_aborted_at_the_deadline() {
     // F-220
     for ends in [true, false] {
         let up = upstream(move |wire, stream| {
@@ -159,7 +163,7 @@ fn an_upload_that_never_ends_is_broken_off_in_time() {
         assert_eq!(reply.text(), "early");
         assert_eq!(reply.ending == Ending::Whole, ends);
         agent.wait_close();
-        // Neither the stream nor the slot is held any longer.
+        // The stream and the slot are free again.
         let next = Agent::connect(&sidecar).get("/crm/y");
         assert_eq!(next.expect_status(200).text(), "next");
         assert_eq!(up.sockets(), 1);
@@ -206,8 +210,8 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
     }
 }
 
-/// An upstream that opens no window for the rest of a large body, and answers with this status once
-/// the gate is open. Requests of later sessions are answered at once.
+/// Returns an upstream that opens no window for the rest of a large body, and answers with this
+/// status once the gate is open. Requests of later sessions are answered at once.
 fn without_window(full: &Gate, status: &'static str) -> Upstream {
     let full = full.clone();
     upstream(move |wire, stream| {

@@ -55,7 +55,7 @@ fn a_head_reply_may_leave_the_length_out() {
 }
 
 #[test]
-fn heads_that_are_too_large() {
+fn heads_that_are_too_large_are_refused() {
     // F-116
     let many: String = (0..101).map(|n| format!("X-{n}: v\r\n")).collect();
     let large = format!("X-Large: {}\r\n", "v".repeat(66_000));
@@ -88,7 +88,7 @@ fn informational_responses_are_consumed_up_to_sixteen() {
 }
 
 #[test]
-fn switching_protocols_unasked() {
+fn switching_protocols_without_a_request_is_refused() {
     // F-119
     let up = Upstream::script(|wire| {
         wire.request();
@@ -197,7 +197,8 @@ fn redirects_are_passed_on_and_resolved() {
     assert_eq!(up.requests().len(), 10);
 }
 
-/// An upstream that redirects to the value of the request's `X-Location`, `/base/a` and `/erp/x`.
+/// Returns an upstream that redirects to the value of the request's `X-Location`, `/base/a` and
+/// `/erp/x`.
 fn redirecting() -> (Upstream, Sidecar) {
     let up = Upstream::answer(|request| {
         let location = request

@@ -98,7 +98,7 @@ fn request(method: &str, fields: &str, body: &str) -> String {
 }
 
 #[test]
-fn a_body_where_servers_expect_none_costs_the_socket() {
+fn a_body_that_servers_may_not_read_closes_the_socket() {
     // F-218
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
@@ -125,7 +125,7 @@ fn a_body_where_servers_expect_none_costs_the_socket() {
 }
 
 #[test]
-fn a_signed_body_that_came_in_chunks_costs_the_socket() {
+fn a_signed_body_that_arrived_in_chunks_closes_the_socket() {
     // F-218
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
@@ -175,7 +175,7 @@ fn kept_after(first: &str, response: &str) -> bool {
 }
 
 #[test]
-fn an_answer_to_a_body_that_was_most_likely_left_unread_costs_the_socket() {
+fn a_response_that_suggests_an_unread_body_closes_the_socket() {
     // F-218
     let sized = request("POST", "Content-Length: 2\r\n", "hi");
     for (status, kept) in [
@@ -194,7 +194,7 @@ fn an_answer_to_a_body_that_was_most_likely_left_unread_costs_the_socket() {
 }
 
 #[test]
-fn an_answer_whose_first_byte_comes_before_the_end_of_the_body_costs_the_socket() {
+fn a_response_that_begins_before_the_end_of_the_body_closes_the_socket() {
     // F-218: the rest of the head may come later.
     for (first, rest, kept) in [
         ("H", "TTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", false),
@@ -237,7 +237,7 @@ fn an_answer_whose_first_byte_comes_before_the_end_of_the_body_costs_the_socket(
 }
 
 #[test]
-fn a_bodiless_answer_that_announces_a_body_costs_the_socket() {
+fn a_response_without_the_body_that_it_announces_closes_the_socket() {
     // F-219: a server that sends the body anyway, a moment later, would answer the next request
     // with it.
     for (method, status, fields, kept) in [
@@ -301,7 +301,7 @@ fn the_announced_idle_time_is_respected() {
 }
 
 #[test]
-fn a_socket_that_has_just_given_an_odd_answer_is_used_last() {
+fn a_socket_with_an_unusual_last_response_is_used_last() {
     // F-227
     let gates = [Gate::new(), Gate::new()];
     let waited = gates.clone();
@@ -337,7 +337,7 @@ fn a_socket_that_has_just_given_an_odd_answer_is_used_last() {
 }
 
 #[test]
-fn an_unasked_response_is_an_event_once_it_shows() {
+fn a_surplus_response_is_reported_once_it_is_detected() {
     // F-227: the surplus response is taken for the answer to the request before it, which HTTP/1.1
     // cannot prevent.
     let up = Upstream::script(|wire| {

@@ -6,7 +6,8 @@ use super::{CHUNKED, PROTOCOL, before, ok};
 use crate::support::certs::{self, Alpn};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
-/// An upstream whose first socket serves one request, and closes without a response to the second.
+/// Returns an upstream whose first socket serves one request, then reads one more and closes
+/// without a response.
 fn closes_on_reuse() -> Upstream {
     Upstream::script(|wire| {
         wire.request();
@@ -19,7 +20,7 @@ fn closes_on_reuse() -> Upstream {
 }
 
 #[test]
-fn a_declared_length_over_the_cap() {
+fn a_declared_length_over_the_cap_is_refused() {
     // F-112
     let up = Upstream::script(|wire| {
         wire.request();
@@ -79,7 +80,7 @@ fn a_response_before_any_request_is_discarded() {
 }
 
 #[test]
-fn a_reset_before_the_head() {
+fn a_reset_before_the_head_is_refused_and_not_retried() {
     // F-126
     let up = Upstream::script(|wire| {
         wire.request();
@@ -199,7 +200,7 @@ fn a_pooled_socket_that_closed_while_idle_is_not_used() {
 }
 
 #[test]
-fn an_agent_that_leaves_frees_the_upstream() {
+fn an_agent_that_disconnects_closes_the_upstream_socket() {
     // F-137
     let up = Upstream::script(|wire| {
         let request = wire.request().expect("a request");
