@@ -175,6 +175,7 @@ impl App {
     }
 
     fn stop_threads(&mut self) {
+        // `send` does nothing if no receiver is left; `send_replace` always sets the value.
         self.phase.send_replace(Phase::Stopped);
         for thread in self.threads.drain(..) {
             // The panic hook has already reported a thread that panicked.

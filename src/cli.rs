@@ -150,6 +150,7 @@ fn report_usage(message: &clap::Error, arguments: &[OsString], streams: &mut Str
     // clap quotes arguments that it does not understand, and such an argument may be a misplaced
     // secret.
     for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
+        // The value of `--flag=VALUE` may be a secret as well.
         let value = match argument.split_once('=') {
             Some((flag, value)) if flag.starts_with("--") => value,
             _ => argument,
@@ -172,6 +173,7 @@ fn report_usage(message: &clap::Error, arguments: &[OsString], streams: &mut Str
 
 /// Reports the problems of a configuration that the command cannot run without.
 fn report_problems(problems: &[Problem], streams: &mut Streams<'_>) -> io::Result<Exit> {
+    // Standard output stays empty, so that a pipe does not receive problems in place of a result.
     write!(streams.err, "{}", config::render_text(problems))?;
     writeln!(streams.err, "{}", config::render_summary(None, problems))?;
     Ok(Exit::Usage)

@@ -116,6 +116,8 @@ impl DoctorOptions {
         let bad = match finding.state {
             FindingState::Closed => false,
             FindingState::Open => true,
+            // A good sandbox hides much of what the checks need, so unknown is not a failure by
+            // default.
             FindingState::Unknown => self.is_strict,
         };
         bad && !finding.accepted
@@ -126,6 +128,8 @@ impl DoctorOptions {
         let probe = NetworkProbe::from_system(self.limit);
         let mut tasks = ProbeTasks::default();
         self.spawn_egress_probes(&probe, &mut tasks);
+        // These servers are queried directly. The resolver of this machine is checked separately,
+        // below.
         let resolvers = PUBLIC_RESOLVERS.iter().flat_map(|text| text.parse());
         for server in given_or_default(&self.resolvers, resolvers) {
             let task = probe.clone().probe_name_server(server, self.name.clone());

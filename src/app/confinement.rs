@@ -82,6 +82,8 @@ fn needs(loaded: &Loaded) -> AllowedPaths {
     AllowedPaths {
         readable: loaded
             .sources
+            // Directories, because an update replaces a file by another one, to which a rule for
+            // the old file does not apply.
             .readable_directories()
             .into_iter()
             .chain(secrets)

@@ -96,6 +96,7 @@ impl App {
 
     /// Exchanges still in flight, or finished but not yet completely written.
     fn exchanges_in_flight(&self) -> usize {
+        // An exchange leaves the admission before its last bytes are written to the agent.
         let admitted = self.shared.admission.in_flight();
         admitted.max(self.sockets.count_sockets().exchanges)
     }

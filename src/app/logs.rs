@@ -51,6 +51,7 @@ pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io
 
 /// Returns the format of the log lines on this stream.
 pub fn log_format(settings: LogSettings, output: &Output) -> LineFormat {
+    // `auto`: text for a terminal, JSON for a log collector.
     match (settings.format, output.is_terminal) {
         (LogFormat::Text, _) | (LogFormat::Auto, true) => LineFormat::Text,
         (LogFormat::Json, _) | (LogFormat::Auto, false) => LineFormat::Json,

@@ -50,6 +50,7 @@ pub(super) fn management_service(
 
 fn gauge_sources(shared: &proxy::ProxyContext, slots: &Arc<Semaphore>) -> GaugeSources {
     let admission = Arc::clone(&shared.admission);
+    // The number of free slots now is the total, because no agent is connected yet.
     let (slots, room) = (Arc::clone(slots), slots.available_permits());
     GaugeSources {
         in_flight: Box::new(move || admission.in_flight()),

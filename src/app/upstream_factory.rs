@@ -44,6 +44,7 @@ impl UpstreamFactory {
                 idle_timeout: settings.egress.pool_idle_timeout,
             },
             own_listeners,
+            // Commands such as `probe` open few sockets and keep no descriptors back.
             descriptor_reserve: None,
             problems: ProblemLog::off(),
         }

@@ -68,6 +68,7 @@ impl Check {
     ) -> io::Result<Exit> {
         let format = self.format;
         let (connections, problems, exit) = match self.load(environment) {
+            // Warnings alone do not fail the check, so that it can run in CI.
             Ok((connections, warnings)) => (Some(connections), warnings, Exit::Success),
             Err(problems) => (None, problems, Exit::Failure),
         };

@@ -77,6 +77,7 @@ impl Demo {
             management_listen: self.management_listen,
             ..SettingsOverrides::default()
         };
+        // The definitions read the generated secrets from variables, as real definitions do.
         let environment = Environment::new(secrets.environment_variables());
         let mut loaded = config::load_texts(
             connection_definitions(api.addresses()),
@@ -85,6 +86,7 @@ impl Demo {
         )?;
         // The embedded API has a certificate of an authority that exists only in this process.
         loaded.settings.egress.roots.push(api.root_certificate());
+        // The output is for a person, also if it is piped.
         loaded.settings.log.format = LogFormat::Text;
         loaded.settings.shutdown_grace_period = GRACE;
         Ok(loaded)

@@ -74,6 +74,7 @@ fn parse_server(text: &str) -> Result<SocketAddr, &'static str> {
 fn parse_tcp(text: &str) -> Result<ProbeTarget, String> {
     match ProbeTarget::parse(text) {
         Ok(target @ (ProbeTarget::Tcp(_) | ProbeTarget::Name(..))) => Ok(target),
+        // A public address cannot be a Unix socket.
         Ok(ProbeTarget::Unix(_)) | Err(_) => {
             Err("not an address with a port; write `1.1.1.1:443`, `[2606:4700:4700::1111]:443` or `example.com:443`".to_owned())
         }

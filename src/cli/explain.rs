@@ -67,6 +67,7 @@ impl Explain {
             Ok(loaded) => loaded,
             Err(problems) => return report_load_failure(self.format, &problems, streams),
         };
+        // Warnings explain surprising results, such as a pattern that matches a literal `*`.
         write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
         let hosts = loaded.settings.proxy.allowed_hosts;
         let snapshot = Snapshot::new(loaded.connections);

@@ -167,6 +167,7 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
 }
 
 fn connect_error(error: &io::Error) -> String {
+    // `NotFound` is the error of a Unix socket whose file does not exist.
     use io::ErrorKind::{ConnectionRefused, NotFound};
     if matches!(error.kind(), ConnectionRefused | NotFound) {
         "nothing listens there; check that egressd is running with these settings".to_owned()

@@ -85,6 +85,7 @@ impl StepReport {
             step,
             target,
             ok,
+            // Tenths of milliseconds: on loopback most steps take less than a millisecond.
             ms: (took.as_secs_f64() * 10_000.0).round() / 10.0,
             detail,
             remedy,
@@ -110,6 +111,7 @@ impl Probe {
             Err(problems) => return report_problems(&problems, streams),
         };
         let id = self.connection.as_str();
+        // The resource name of the management API is accepted too.
         let id = id.strip_prefix("connections/").unwrap_or(id);
         let Some(connection) = loaded.connections.iter().find(|c| c.id.as_str() == id) else {
             writeln!(

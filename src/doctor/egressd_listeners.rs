@@ -29,6 +29,7 @@ pub(super) async fn probe_proxy(probe: NetworkProbe, target: ProbeTarget) -> Fin
         | ProbeOutcome::NoResponse(why)
         | ProbeOutcome::NotTried(why) => (FindingState::Unknown, why.into()),
     });
+    // Here closed is the good state: the agent must reach the proxy.
     let best = verdicts.min_by_key(|(state, _)| *state);
     let (state, seen) = best.unwrap_or((FindingState::Unknown, UNRESOLVED.into()));
     SandboxCheck::Proxy.finding(state, shown, seen)

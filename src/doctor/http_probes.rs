@@ -44,6 +44,7 @@ pub(super) async fn worst_finding(
             (FindingState::Unknown, why.into())
         }
     });
+    // `FindingState` orders the states from closed to open.
     let worst = verdicts.max_by_key(|(state, _)| *state);
     let (state, seen) = worst.unwrap_or((FindingState::Closed, UNRESOLVED.into()));
     check.finding(state, shown, seen)

@@ -163,6 +163,7 @@ async fn first_open(addresses: Vec<SocketAddr>) -> io::Result<()> {
     let mut outcome = Err(Errno::ADDRNOTAVAIL.into());
     while let Some(Ok(attempt)) = attempts.join_next().await {
         outcome = attempt.map(drop);
+        // One open address is enough; dropping the set cancels the other attempts.
         if outcome.is_ok() {
             break;
         }

@@ -25,6 +25,7 @@ pub(super) fn listening_targets(folder: &Path) -> (Vec<ProbeTarget>, bool) {
             Vec::new()
         })
     };
+    // IPv6 listeners, and those that accept both families, are in `tcp6`.
     let (four, six, unix) = (read("tcp"), read("tcp6"), read("unix"));
     let tcp = [four, six];
     let tcp = tcp

@@ -107,6 +107,8 @@ impl Processes {
 
     fn identify(&self, id: u32) -> Option<EgressdProcess> {
         let folder = self.folder.join(id.to_string());
+        // `comm` can always be read; `exe` only with the rights to trace the process
+        // (proc_pid_exe(5)).
         let name = fs::read(folder.join("comm")).unwrap_or_default();
         let program = fs::read_link(folder.join("exe")).ok();
         let program = program.as_deref().and_then(Path::file_name);

@@ -55,6 +55,7 @@ fn write_check(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
         .partition(|f| f.state == FindingState::Closed);
     for (at, finding) in bad.iter().enumerate() {
         write_row(finding.state, finding.check, &describe(finding), out)?;
+        // The remedy depends only on the check, so findings of one state share it.
         let last_of_state = bad
             .get(at + 1)
             .is_none_or(|next| next.state != finding.state);

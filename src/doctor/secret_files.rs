@@ -41,6 +41,7 @@ fn folder_finding(folder: &Path) -> Finding {
         let kind = error.kind();
         return if kind == NotADirectory && File::open(folder).is_ok() {
             check.open(target, "can be read")
+        // The agent has the same rights as this command, so what is denied here is denied to it.
         } else if matches!(kind, NotFound | PermissionDenied | NotADirectory) {
             check.closed(target, why)
         } else {

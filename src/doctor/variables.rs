@@ -57,9 +57,11 @@ fn credential_hint(name: &str, value: &OsStr) -> Option<&'static str> {
     if contains_word(HARMLESS, &name) || is_service_link(&name) {
         return None;
     }
+    // The agent's container should not have the environment of egressd.
     if name.starts_with("EGRESSD_") {
         return Some("a setting of egressd");
     }
+    // Besides keys, AWS_ variables name roles and credential endpoints.
     let cloud = name.starts_with("AWS_");
     // A public key is not a credential.
     let public = name.contains("PUBLIC");

@@ -54,6 +54,7 @@ fn address_remedy(broken: &ProbeError, field: &str) -> String {
             ForbiddenAddress::NotGlobal(_) => {
                 cidrs.push(IpNet::from(address.to_canonical()).to_string());
             }
+            // One such address blocks the whole name, so no list of ranges would help.
             ForbiddenAddress::Never(_) => {
                 return format!(
                     "addresses of this kind are never dialled, and no setting allows them; correct the host of `{field}` or its DNS records"

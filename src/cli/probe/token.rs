@@ -46,6 +46,7 @@ fn describe_token(status: &GrantStatus) -> String {
         ),
         None => "valid for one request".to_owned(),
     };
+    // A token after a failed request means that the second place for the client credentials worked.
     if status.requests_failed > 0 {
         format!(
             "{life}; the endpoint rejected the client in the header and accepted it in the body: `client_auth: body` avoids the failed request"
