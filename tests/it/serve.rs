@@ -1,4 +1,4 @@
-//! `egressd serve` as a process: what starts, what does not, and how it ends.
+//! `egressd serve` as a process: its start, its failures to start, and its exit codes.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -40,7 +40,7 @@ impl World {
         LimitedChild::spawn(&mut command)
     }
 
-    /// Runs it to its end: how it ended and what it said.
+    /// Runs the process to its end. Returns its exit code and its standard error.
     fn refused(&self, flags: &[&str]) -> (Option<i32>, String) {
         let ended = self.serve(flags).output();
         (
@@ -50,16 +50,16 @@ impl World {
     }
 }
 
-/// What stands behind these words in the sentence that has them.
-fn told(said: &mut BufReader<ChildStderr>, words: &str) -> String {
+/// Reads up to the message that contains these words, and returns the rest of the message.
+fn rest_of_message(stderr: &mut BufReader<ChildStderr>, words: &str) -> String {
     let mut line = String::new();
-    while said.read_line(&mut line).unwrap() > 0 {
+    while stderr.read_line(&mut line).unwrap() > 0 {
         if let Some((_, rest)) = line.trim_end().split_once(words) {
             return rest.split('"').next().unwrap().trim().to_owned();
         }
         line.clear();
     }
-    panic!("it never said {words:?}");
+    panic!("no message contains {words:?}");
 }
 
 fn get(address: &str, path: &str) -> String {
@@ -73,23 +73,26 @@ fn get(address: &str, path: &str) -> String {
 }
 
 fn terminate(mut child: LimitedChild) -> ExitStatus {
-    let told = Command::new("sh")
+    let sent = Command::new("sh")
         .args(["-c", "kill -TERM \"$1\"", "sh", &child.id().to_string()])
         .status()
         .unwrap();
-    assert!(told.success());
+    assert!(sent.success());
     child.wait().unwrap()
 }
 
 #[test]
-fn it_is_ready_once_it_says_so_and_ends_well_when_told() {
+fn the_process_serves_until_a_signal_and_exits_with_0() {
     // F-182
     let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
     let mut child = world.serve(&[]);
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let proxy = told(&mut said, "agents connect to");
-    let management = told(&mut said, "operators connect to");
-    assert_eq!(told(&mut said, "ready with"), "1 configured connection");
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let proxy = rest_of_message(&mut stderr, "agents connect to");
+    let management = rest_of_message(&mut stderr, "operators connect to");
+    assert_eq!(
+        rest_of_message(&mut stderr, "ready with"),
+        "1 configured connection"
+    );
     assert!(get(&management, "/readyz").starts_with("HTTP/1.1 200"));
     assert!(get(&management, "/nothing").starts_with("HTTP/1.1 404"));
     assert!(get(&proxy, "/crm/b").starts_with("HTTP/1.1 403"));
@@ -97,18 +100,18 @@ fn it_is_ready_once_it_says_so_and_ends_well_when_told() {
 }
 
 #[test]
-fn it_goes_on_when_nobody_listens_to_what_it_says() {
+fn a_closed_stderr_does_not_stop_the_process() {
     let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
     let mut child = world.serve(&[]);
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let proxy = told(&mut said, "agents connect to");
-    drop(said);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let proxy = rest_of_message(&mut stderr, "agents connect to");
+    drop(stderr);
     assert!(get(&proxy, "/crm/b").starts_with("HTTP/1.1 403"));
     assert_eq!(terminate(child).code(), Some(0));
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_and_nothing_starts() {
+fn an_address_in_use_is_reported_and_nothing_starts() {
     // F-19
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -116,29 +119,29 @@ fn an_address_that_is_taken_is_named_and_nothing_starts() {
         World::listening_on(&address, "127.0.0.1:0"),
         World::listening_on("127.0.0.1:0", &address),
     ] {
-        let (exit, said) = world.refused(&[]);
-        assert_eq!(exit, Some(69), "{said}");
-        assert!(said.contains(&address), "{said}");
-        assert!(!said.contains("ready with"), "{said}");
+        let (exit, stderr) = world.refused(&[]);
+        assert_eq!(exit, Some(69), "{stderr}");
+        assert!(stderr.contains(&address), "{stderr}");
+        assert!(!stderr.contains("ready with"), "{stderr}");
     }
 }
 
 #[test]
 fn a_second_process_does_not_share_the_port_of_the_first() {
-    // F-19: with SO_REUSEPORT the kernel would let it.
+    // F-19: with SO_REUSEPORT the kernel would allow it.
     let first = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
     let mut child = first.serve(&[]);
-    let proxy = told(
+    let proxy = rest_of_message(
         &mut BufReader::new(child.stderr.take().unwrap()),
         "agents connect to",
     );
-    let (exit, said) = World::listening_on(&proxy, "127.0.0.1:0").refused(&[]);
-    assert_eq!(exit, Some(69), "{said}");
+    let (exit, stderr) = World::listening_on(&proxy, "127.0.0.1:0").refused(&[]);
+    assert_eq!(exit, Some(69), "{stderr}");
     assert_eq!(terminate(child).code(), Some(0));
 }
 
 #[test]
-fn a_word_that_is_no_kind_of_hardening_is_usage() {
+fn an_invalid_hardening_mode_is_a_usage_error() {
     let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
     let (exit, _usage) = world.refused(&["--hardening", "sometimes"]);
     assert_eq!(exit, Some(64));
@@ -148,11 +151,11 @@ fn a_word_that_is_no_kind_of_hardening_is_usage() {
 fn a_bad_configuration_starts_nothing() {
     let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
     std::fs::write(world.0.path().join("crm.json"), "{}").unwrap();
-    let (exit, said) = world.refused(&[]);
-    assert_eq!(exit, Some(64), "{said}");
+    let (exit, stderr) = world.refused(&[]);
+    assert_eq!(exit, Some(64), "{stderr}");
     assert!(
-        said.contains("connection_details") && !said.contains("agents connect"),
-        "{said}"
+        stderr.contains("connection_details") && !stderr.contains("agents connect"),
+        "{stderr}"
     );
 }
 
@@ -161,9 +164,9 @@ fn a_second_egressd_does_not_share_the_port() {
     // F-19
     let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
     let mut first = world.serve(&[]);
-    let mut said = BufReader::new(first.stderr.take().unwrap());
-    let proxy = told(&mut said, "agents connect to");
-    told(&mut said, "ready with");
+    let mut stderr = BufReader::new(first.stderr.take().unwrap());
+    let proxy = rest_of_message(&mut stderr, "agents connect to");
+    rest_of_message(&mut stderr, "ready with");
     let (exit, second) = World::listening_on(&proxy, "127.0.0.1:0").refused(&[]);
     assert_eq!(exit, Some(69), "{second}");
     assert!(second.contains(&proxy), "{second}");
@@ -171,7 +174,7 @@ fn a_second_egressd_does_not_share_the_port() {
     assert_eq!(terminate(first).code(), Some(0));
 }
 
-/// Nobody reads what it says of itself, or cannot: it ends with the same code.
+/// The exit code is the same if standard error cannot be written to.
 #[test]
 fn an_unread_stderr_changes_no_exit_code() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -186,11 +189,11 @@ fn an_unread_stderr_changes_no_exit_code() {
         (["serve", "--config", &settings], 69),
         (["check", "--config", &broken], 1),
     ] {
-        for unread in [full(), nobody()] {
+        for unread in [full(), closed_pipe()] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
             command.args(arguments).stdin(Stdio::null());
             let out = if arguments[0] == "check" {
-                nobody()
+                closed_pipe()
             } else {
                 Stdio::null()
             };
@@ -200,14 +203,14 @@ fn an_unread_stderr_changes_no_exit_code() {
     }
 }
 
-/// A stream without room.
+/// Returns a stream that is always full.
 fn full() -> Stdio {
     let device = std::fs::OpenOptions::new().write(true).open("/dev/full");
     device.unwrap().into()
 }
 
-/// A stream whose reader has gone.
-fn nobody() -> Stdio {
+/// Returns a stream whose reader is closed.
+fn closed_pipe() -> Stdio {
     let (_reader, writer) = std::io::pipe().unwrap();
     writer.into()
 }
