@@ -45,7 +45,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/cli/healthcheck.rs", "fn f() { crate::config::load(o) }", "they hold no credential"),
     ("src/cli/a.rs", "use std::net::ToSocketAddrs;", "only `upstream` resolves names"),
     ("src/credential/oauth/token.rs", "use std::time::SystemTime;", "the boot-time clock"),
-    ("src/credential/oauth/grant.rs", "use tokio::time::Instant;", "stands still during suspension"),
+    ("src/credential/oauth/grant.rs", "use tokio::time::Instant;", "stops during suspension"),
     ("src/cli/a.rs", "fn f() { std::process::exit(1) }", "only main.rs"),
     ("src/cli/a.rs", "use std::process::{self, exit};", "only main.rs"),
     ("src/lib.rs", "fn f() { eprintln!(\"{}\", 1) }", "only main.rs"),
