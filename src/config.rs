@@ -42,6 +42,7 @@ mod settings;
 mod settings_spec;
 mod sources;
 mod spec;
+mod syntax;
 mod urls;
 
 pub use environment::Environment;

@@ -1,56 +1,60 @@
-//! Bytes → one located tree. JSON is read as the YAML that it is.
+//! Parses a file into one tree that keeps the position of every value. JSON is read as YAML, of
+//! which it is a subset.
 //!
-//! The tree is tolerant on purpose: it holds whatever the operator wrote, duplicate keys included, each with its place, so that the
-//! walk in `field` and `object` can report every mistake and not only the first. What could be used to exhaust us dies here: size, depth, number of
-//! values, aliases, tags, further documents (F-18).
+//! The tree is tolerant: it keeps what the operator wrote, with duplicate keys, so that `field` and
+//! `object` can report every mistake and not only the first. Everything that could exhaust memory or
+//! the stack is rejected here: size, depth, number of values, aliases, tags, and further documents
+//! (F-18).
 //!
-//! It is built from parser events rather than through serde, because serde's data model has no places for keys and no way to go on
-//! after the first mistake.
+//! The tree is built from parser events and not through serde, because serde's data model has no
+//! positions of keys and stops at the first mistake.
 
-use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span, Tag};
 use zeroize::Zeroizing;
 
 use super::excerpt;
 use super::problem::{Excerpt, Problem, Problems};
+use super::syntax::{self, Diagnosis};
 
-/// The largest file that is read, in bytes.
+/// The maximum size of a file, in bytes.
 pub(super) const MAX_BYTES: usize = 1 << 20;
-/// The deepest nesting. A connection needs six.
+/// The maximum nesting. A connection needs six levels.
 pub(super) const MAX_DEPTH: usize = 64;
-/// The most values in one file: bounds the tree's memory; ten times what 10,000 routes need.
+/// The maximum number of values in one file, which limits the memory of the tree. 10,000 routes need
+/// a tenth of it.
 pub(super) const MAX_NODES: usize = 100_000;
 
-/// Where a token stands.
+/// The position of a token in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position {
-    /// 1-based; 0 where there is no file.
+    /// Counted from 1; 0 if there is no file.
     pub(super) line: u32,
-    /// 1-based, in characters.
+    /// In characters, counted from 1.
     pub(super) column: u32,
-    /// First byte.
+    /// The offset of the first byte.
     start: usize,
-    /// The byte after the last.
+    /// The offset of the byte after the last one.
     end: usize,
 }
 
-/// What the operator wrote at one place.
+/// A value as the operator wrote it.
 #[derive(Debug)]
 pub(super) enum Value {
-    /// `null`, `~`, or nothing.
+    /// `null`, `~`, or an empty value.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A plain number, as it is spelt.
+    /// An unquoted number, in its original spelling.
     Number(Zeroizing<String>),
-    /// Everything quoted, and every other plain scalar.
+    /// A quoted scalar, or any other unquoted one.
     Text(Zeroizing<String>),
     /// A list.
     List(Vec<Node>),
-    /// A mapping in the order of the file; keys may stand in it twice.
+    /// A mapping in the order of the file. A key may occur twice.
     Map(Vec<(Key, Node)>),
 }
 
-/// A value and its place.
+/// A value with its position.
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
@@ -64,15 +68,15 @@ pub(super) struct Key {
     pub(super) place: Position,
 }
 
-/// A text with a name: what places point into.
+/// A named text that positions refer to.
 pub(super) struct Origin {
-    /// As shown in problems.
+    /// The name that problems show.
     pub(super) label: String,
     text: Zeroizing<String>,
 }
 
 impl Origin {
-    /// Something that is no file: `environment`, `command line`.
+    /// Creates the origin of values that are not in a file: `environment` or `command line`.
     pub(super) fn without_file(label: &str) -> Self {
         Self {
             label: label.to_owned(),
@@ -80,7 +84,8 @@ impl Origin {
         }
     }
 
-    /// A file's bytes, if they are text that may be parsed.
+    /// Creates the origin of a file's content. Reports a problem and returns `None` if the content is
+    /// not UTF-8 text of a permitted size.
     pub(super) fn from_bytes(label: String, bytes: Vec<u8>, problems: &Problems) -> Option<Self> {
         let refuse = |message: &str, remedy: &str| {
             let problem = Problem::whole(label.clone(), "file_unreadable", message.to_owned());
@@ -90,7 +95,7 @@ impl Origin {
         if bytes.len() > MAX_BYTES {
             return refuse(
                 "the file is larger than 1 MiB",
-                "split it; a file may hold one connection",
+                "split it; a file may contain a single connection",
             );
         }
         if bytes.starts_with(b"\xef\xbb\xbf")
@@ -103,7 +108,10 @@ impl Origin {
             );
         }
         if bytes.contains(&0) {
-            return refuse("the file holds a NUL byte", "save it as plain UTF-8 text");
+            return refuse(
+                "the file contains a NUL byte",
+                "save it as plain UTF-8 text",
+            );
         }
         match String::from_utf8(bytes) {
             Ok(text) => Some(Self {
@@ -114,15 +122,19 @@ impl Origin {
                 let at = invalid.utf8_error().valid_up_to();
                 drop(Zeroizing::new(invalid.into_bytes()));
                 refuse(
-                    &format!("the file is not UTF-8 from byte {at} on"),
+                    &format!("the file is not UTF-8 text (first invalid byte: {at})"),
                     "save it as UTF-8",
                 )
             }
         }
     }
 
-    /// The one document of this text, if it can be read at all.
+    /// Parses the text, which must be one document. Reports a problem and returns `None` if it is not.
     pub(super) fn parse(&self, problems: &Problems) -> Option<Node> {
+        if let Some(diagnosis) = syntax::find_json_comment(&self.text) {
+            problems.push(self.syntax_problem(diagnosis));
+            return None;
+        }
         let mut builder = TreeBuilder::default();
         let mut options = Options::default();
         options.emit_unresolved_aliases = true;
@@ -131,17 +143,37 @@ impl Origin {
         for event in Parser::new_from_str_with_options(&self.text, options) {
             let step = match event {
                 Ok((event, span)) => builder.handle_event(event, span),
-                Err(error) => Err(Rejection::syntax(&error)),
+                // The scanner may be ahead of the events, and has a depth limit of its own.
+                Err(error) if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) => {
+                    Err(Rejection::too_deep(Span::empty(*error.marker())))
+                }
+                Err(error) => {
+                    let diagnosis = syntax::diagnose(&self.text, &error);
+                    problems.push(self.syntax_problem(diagnosis));
+                    return None;
+                }
             };
-            if let Err(refused) = step {
-                problems.push(refused.into_problem(&self.label));
+            if let Err(rejection) = step {
+                problems.push(rejection.into_problem(&self.label));
                 return None;
             }
         }
         builder.root
     }
 
-    /// What may be shown of the line at `mark`; see [`excerpt::cut_excerpt`].
+    fn syntax_problem(&self, diagnosis: Diagnosis) -> Problem {
+        let Diagnosis {
+            offset,
+            message,
+            remedy,
+        } = diagnosis;
+        let (line, column) = syntax::line_and_column(&self.text, offset);
+        let mut problem = Problem::whole(&*self.label, "syntax", message).remedy(remedy);
+        problem.excerpt = syntax::excerpt(&self.text, offset);
+        problem.at(line, column)
+    }
+
+    /// Returns the part of the line at `mark` that may be shown; see [`excerpt::cut_excerpt`].
     pub(super) fn cut_excerpt(
         &self,
         mark: Position,
@@ -153,6 +185,7 @@ impl Origin {
     }
 }
 
+/// A construct of YAML that configuration files may not contain.
 struct Rejection {
     place: Position,
     code: &'static str,
@@ -179,26 +212,6 @@ impl Rejection {
         )
     }
 
-    fn syntax(error: &ScanError) -> Self {
-        let span = Span::empty(*error.marker());
-        // The scanner may run ahead of the events, and has a bound of its own.
-        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
-            return Self::too_deep(span);
-        }
-        // The parser quotes the character that it stumbled over, which may be one of a secret.
-        let message = if matches!(error.kind(), ErrorKind::UnexpectedCharacter { .. }) {
-            "unexpected character".to_owned()
-        } else {
-            error.info()
-        };
-        Self {
-            place: to_position(span),
-            code: "syntax",
-            message: format!("the file is no YAML or JSON from here on: {message}"),
-            remedy: "mend the syntax; quote text that holds `: `, ` #` or starts with one of `{[&*!|>%@`",
-        }
-    }
-
     fn into_problem(self, label: &str) -> Problem {
         Problem::whole(label, self.code, self.message)
             .remedy(self.remedy)
@@ -216,7 +229,7 @@ fn to_position(span: Span) -> Position {
     }
 }
 
-/// A collection that is not finished yet.
+/// A collection whose end has not been read yet.
 enum OpenCollection {
     List(Position, Vec<Node>),
     Map(Position, Vec<(Key, Node)>, Option<Key>),
@@ -238,8 +251,8 @@ impl TreeBuilder {
             Event::Alias(_) | Event::UnresolvedAlias(_) => Err(Rejection::new(
                 span,
                 "alias",
-                "aliases (`*name`) are not read",
-                "write the value out; quote it if it is a text that starts with `*`",
+                "aliases (`*name`) are not supported",
+                "write the value itself; quote it if it is a text that starts with `*`",
             )),
             Event::Scalar(text, style, _, tag) => {
                 reject_tag(tag.as_deref(), span)?;
@@ -255,7 +268,7 @@ impl TreeBuilder {
                 self.open_collection(OpenCollection::Map(place, Vec::new(), None), span)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close_collection(span),
-            // Anchors without aliases mean nothing; the rest frames the stream.
+            // An anchor without an alias has no effect. The other events mark the ends of the stream.
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Anchor(..) | _ => {
                 Ok(())
             }
@@ -270,8 +283,8 @@ impl TreeBuilder {
         Err(Rejection::new(
             span,
             "several_documents",
-            "the file holds several YAML documents",
-            "put several connections under `connections: [...]`, or into files of their own",
+            "the file contains several YAML documents",
+            "put several connections under `connections: [...]`, or into separate files",
         ))
     }
 
@@ -304,8 +317,8 @@ impl TreeBuilder {
             return Err(Rejection::new(
                 span,
                 "too_many_values",
-                "the file holds more than 100,000 values",
-                "split it",
+                "the file contains more than 100,000 values",
+                "split the file",
             ));
         }
         match self.open.last_mut() {
@@ -346,14 +359,15 @@ fn reject_tag(tag: Option<&Tag>, span: Span) -> Result<(), Rejection> {
         Some(_) => Err(Rejection::new(
             span,
             "tag",
-            "tags (`!name`) are not read",
-            "take the tag out; quote the value if it is a text that starts with `!`",
+            "tags (`!name`) are not supported",
+            "remove the tag; quote the value if it is a text that starts with `!`",
         )),
         None => Ok(()),
     }
 }
 
-/// The core schema of YAML 1.2, so that `no` and `on` are texts. A number keeps its spelling.
+/// Parses a scalar with the core schema of YAML 1.2, in which `no` and `on` are texts. A number keeps
+/// its spelling.
 fn parse_scalar(text: &str, style: ScalarStyle) -> Value {
     let owned = || Zeroizing::new(text.to_owned());
     if style != ScalarStyle::Plain {

@@ -1,19 +1,21 @@
-//! What of the operator's file is shown beside a problem.
+//! The piece of the operator's file that is shown beside a problem.
 //!
-//! Invariant kept here: cut by allow-list. The key and the value that were handed in as fit to show, what lies between them, and the
-//! signs of the frame before them; a secret that stands in the same line is left out.
+//! Invariant kept here: an excerpt is cut by an allow-list. It contains the key and the value that
+//! the caller may show, the text between them, and the indentation and brackets before them. A
+//! secret in the same line is left out.
 
 use std::ops::Range;
 
 use super::problem::Excerpt;
 
-/// The longest piece, in characters.
+/// The maximum length of an excerpt, in characters.
 const MAX_SHOWN: usize = 160;
-/// How far to either side the line is looked at, in bytes: a line may be a megabyte long.
+/// The number of bytes before and after the mark that are searched for the ends of the line. A line
+/// may be a megabyte long.
 const WINDOW: usize = 512;
 
-/// The piece of the line around `mark` that holds `key` and `shown`. The mark is put on the finding itself, or on the key where the
-/// finding may not be shown.
+/// Cuts the piece of the line around `mark` that contains `key` and `shown`. If `mark` is not in that
+/// piece, because the value may not be shown, the key is marked instead.
 pub(super) fn cut_excerpt(
     text: &str,
     mark: Range<usize>,
@@ -50,7 +52,7 @@ pub(super) fn cut_excerpt(
     })
 }
 
-/// The line that holds a byte, without its end; cut to the window.
+/// Returns the range of the line around a byte, without its line feed, cut to the window.
 fn line_around(text: &str, at: usize) -> Option<Range<usize>> {
     let from = text.floor_char_boundary(at.saturating_sub(WINDOW));
     let to = text.ceil_char_boundary(at.saturating_add(WINDOW));
@@ -69,7 +71,7 @@ fn line_around(text: &str, at: usize) -> Option<Range<usize>> {
 mod tests {
     use super::cut_excerpt;
 
-    /// The piece, and what of it is marked.
+    /// Returns the excerpt, and its marked part.
     fn shown(text: &str, mark: &str, key: &str, value: Option<&str>) -> Option<(String, String)> {
         let range = |part: &str| text.find(part).map(|at| at..at + part.len());
         let excerpt = cut_excerpt(text, range(mark)?, range(key), value.and_then(range))?;

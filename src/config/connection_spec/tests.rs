@@ -1,3 +1,5 @@
+//! The documentation of the fields against their tables.
+
 use super::super::spec::Kind::{Flag, Integer, List, Object, Value};
 use super::{CONNECTION, HTTP, OAUTH_CLIENT_CREDENTIALS};
 

@@ -1,4 +1,4 @@
-//! What the tree holds, and where.
+//! Content and positions of the parsed tree.
 
 use super::{Node, Origin, Value};
 use crate::config::problem::Problems;
@@ -12,7 +12,7 @@ fn parse(text: &str) -> Result<Node, &'static str> {
     node.ok_or(code.unwrap_or("nothing"))
 }
 
-/// The tree in one line, so that tables can be read.
+/// Formats a tree in one line, so that tables are readable.
 fn shape(node: &Node) -> String {
     match &node.value {
         Value::Null => "null".to_owned(),
@@ -103,7 +103,7 @@ fn keys_may_stand_twice_and_have_places() {
 }
 
 #[test]
-fn what_is_not_read() {
+fn unsupported_content_is_rejected() {
     // F-18
     for (text, code) in [
         ("", "nothing"),

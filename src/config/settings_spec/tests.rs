@@ -1,3 +1,5 @@
+//! The documentation of the settings against their table.
+
 use super::super::spec::Kind::{Flag, Integer, List, Object, Value};
 use super::super::spec::ObjectSpec;
 use super::{ROOT, SETTINGS, variable};
