@@ -2,9 +2,9 @@
 //! which it is a subset.
 //!
 //! The tree is tolerant: it keeps what the operator wrote, with duplicate keys, so that `field` and
-//! `object` can report every mistake and not only the first. Everything that could exhaust memory or
-//! the stack is rejected here: size, depth, number of values, aliases, tags, and further documents
-//! (F-18).
+//! `object` can report every mistake and not only the first. Everything that could exhaust memory
+//! or the stack is rejected here: size, depth, number of values, aliases, tags, and further
+//! documents (F-18).
 //!
 //! The tree is built from parser events and not through serde, because serde's data model has no
 //! positions of keys and stops at the first mistake.
@@ -20,8 +20,8 @@ use super::syntax::{self, Diagnosis};
 pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The maximum nesting. A connection needs six levels.
 pub(super) const MAX_DEPTH: usize = 64;
-/// The maximum number of values in one file, which limits the memory of the tree. 10,000 routes need
-/// a tenth of it.
+/// The maximum number of values in one file, which limits the memory of the tree. 10,000 routes
+/// need a tenth of it.
 pub(super) const MAX_NODES: usize = 100_000;
 
 /// The position of a token in its file.
@@ -84,8 +84,8 @@ impl Origin {
         }
     }
 
-    /// Creates the origin of a file's content. Reports a problem and returns `None` if the content is
-    /// not UTF-8 text of a permitted size.
+    /// Creates the origin of a file's content. Reports a problem and returns `None` if the content
+    /// is not UTF-8 text of a permitted size.
     pub(super) fn from_bytes(label: String, bytes: Vec<u8>, problems: &Problems) -> Option<Self> {
         let refuse = |message: &str, remedy: &str| {
             let problem = Problem::whole(label.clone(), "file_unreadable", message.to_owned());
@@ -129,7 +129,8 @@ impl Origin {
         }
     }
 
-    /// Parses the text, which must be one document. Reports a problem and returns `None` if it is not.
+    /// Parses the text, which must be one document. Reports a problem and returns `None` if it is
+    /// not.
     pub(super) fn parse(&self, problems: &Problems) -> Option<Node> {
         if let Some(diagnosis) = syntax::find_json_comment(&self.text) {
             problems.push(self.syntax_problem(diagnosis));
@@ -268,7 +269,8 @@ impl TreeBuilder {
                 self.open_collection(OpenCollection::Map(place, Vec::new(), None), span)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close_collection(span),
-            // An anchor without an alias has no effect. The other events mark the ends of the stream.
+            // An anchor without an alias has no effect. The other events mark the ends of the
+            // stream.
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Anchor(..) | _ => {
                 Ok(())
             }
@@ -366,8 +368,8 @@ fn reject_tag(tag: Option<&Tag>, span: Span) -> Result<(), Rejection> {
     }
 }
 
-/// Parses a scalar with the core schema of YAML 1.2, in which `no` and `on` are texts. A number keeps
-/// its spelling.
+/// Parses a scalar with the core schema of YAML 1.2, in which `no` and `on` are texts. A number
+/// keeps its spelling.
 fn parse_scalar(text: &str, style: ScalarStyle) -> Value {
     let owned = || Zeroizing::new(text.to_owned());
     if style != ScalarStyle::Plain {

@@ -14,8 +14,8 @@ const MAX_SHOWN: usize = 160;
 /// may be a megabyte long.
 const WINDOW: usize = 512;
 
-/// Cuts the piece of the line around `mark` that contains `key` and `shown`. If `mark` is not in that
-/// piece, because the value may not be shown, the key is marked instead.
+/// Cuts the piece of the line around `mark` that contains `key` and `shown`. If `mark` is not in
+/// that piece, because the value may not be shown, the key is marked instead.
 pub(super) fn cut_excerpt(
     text: &str,
     mark: Range<usize>,

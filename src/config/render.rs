@@ -65,7 +65,8 @@ fn render_problem(problem: &Problem) -> String {
     }
     // The writer strips the styles if needed, so rendering does not depend on the terminal.
     let rendered = Renderer::styled().render(&[group]);
-    // The renderer starts a snippet without a path with a line `:::`, which has no information here.
+    // The renderer starts a snippet without a path with a line `:::`, which has no information
+    // here.
     let is_separator = |line: &&str| strip_str(line).to_string().trim() == ":::";
     let lines = rendered.lines().filter(|line| !is_separator(line));
     lines.collect::<Vec<_>>().join("\n")

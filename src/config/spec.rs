@@ -54,8 +54,8 @@ impl ObjectSpec {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// Returns the paths of the objects inside this one that have a field of this name. If there are
-    /// some at several depths, returns those at the least depth.
+    /// Returns the paths of the objects inside this one that have a field of this name. If there
+    /// are some at several depths, returns those at the least depth.
     pub(super) fn owners(&self, name: &str) -> Vec<String> {
         let mut level = self.objects("");
         while !level.is_empty() {

@@ -1,7 +1,7 @@
 //! Syntax errors of YAML and JSON, described in the terms of the person who wrote the file.
 //!
-//! Invariant kept here: messages and excerpts contain no text of the file except a short field name,
-//! because the rest of the line may be a secret.
+//! Invariant kept here: messages and excerpts contain no text of the file except a short field
+//! name, because the rest of the line may be a secret.
 
 use granit_parser::{ErrorKind, ScanError};
 

@@ -1,8 +1,8 @@
 //! The search for the signature that a request was sent with.
 //!
 //! The patterns of a signature serve one response, and building them takes longer than signing a
-//! small body. Every encoding of a digest is one long word, whatever the encoding. So the patterns are
-//! built when a response first contains a word of that length. Most responses contain none.
+//! small body. Every encoding of a digest is one long word, whatever the encoding. So the patterns
+//! are built when a response first contains a word of that length. Most responses contain none.
 
 use std::cell::OnceCell;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A secret is planted in every place that takes one; then all that egressd says and answers is searched for them.
+//! A secret is planted in every place that takes one; then all that egressd says and answers is
+//! searched for them.
 
 pub(crate) mod encodings;
 mod world;

@@ -1,4 +1,5 @@
-//! What is checked in under `config/` loads as it stands, and holds no warning but the one that the documented example earns.
+//! What is checked in under `config/` loads as it stands, and holds no warning but the one that the
+//! documented example earns.
 
 use std::fs;
 use std::path::Path;

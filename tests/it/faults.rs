@@ -1,8 +1,9 @@
 //! Which rows of the catalogue of bad inputs and faults (`tests/faults.tsv`) have a test.
 //!
-//! A test names the rows that it holds: an `F`, a dash and the row's number, in a comment beside it or in its table. A number
-//! that no row has is an error, and so is a row whose scope is `now` and that no test names. How many rows are covered is
-//! written past the test harness' capture, so that every run shows it.
+//! A test names the rows that it holds: an `F`, a dash and the row's number, in a comment beside it
+//! or in its table. A number that no row has is an error, and so is a row whose scope is `now` and
+//! that no test names. How many rows are covered is written past the test harness' capture, so that
+//! every run shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -15,7 +15,8 @@ fn problem(text: &str) -> Problem {
     found.remove(0)
 }
 
-/// Asserts the place and the message of a file's syntax error, and the field that its excerpt shows.
+/// Asserts the place and the message of a file's syntax error, and the field that its excerpt
+/// shows.
 fn check(text: &str, place: (u32, u32), message: &str, shown: Option<&str>) {
     let problem = problem(text);
     assert_eq!(problem.message, message, "{text:?}");

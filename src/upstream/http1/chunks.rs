@@ -123,8 +123,8 @@ impl ChunkedDecoder {
         let (size, rest) = line.split_at_checked(digits).ok_or(ProtocolFault::Body)?;
         let legal_rest =
             matches!(rest.trim_ascii_start(), [] | [b';', ..]) && !rest.contains(&b'\r');
-        // RFC 9112 §7.1.1 allows whitespace around extensions only as "bad whitespace". Nothing else
-        // may follow a size.
+        // RFC 9112 §7.1.1 allows whitespace around extensions only as "bad whitespace". Nothing
+        // else may follow a size.
         if digits == 0 || digits > 16 || !legal_rest {
             return Err(ProtocolFault::Body);
         }

@@ -1,4 +1,5 @@
-//! The five shapes in which a planted secret is searched for: raw, base64, percent-escaped, JSON-escaped, hexadecimal.
+//! The five shapes in which a planted secret is searched for: raw, base64, percent-escaped,
+//! JSON-escaped, hexadecimal.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;

@@ -1,4 +1,5 @@
-//! A configuration with a secret in every place that takes one, an API that gives them all back, and the program over both.
+//! A configuration with a secret in every place that takes one, an API that gives them all back,
+//! and the program over both.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -275,8 +276,8 @@ fn oauth(token_url: &str) -> Value {
     })
 }
 
-/// Serves tokens at `/token`; refuses at `/token/refused`, with every secret in what it says; everywhere else it tells what it
-/// got, in the shape and the place that the path names.
+/// Serves tokens at `/token`; refuses at `/token/refused`, with every secret in what it says;
+/// everywhere else it tells what it got, in the shape and the place that the path names.
 fn tell_tale() -> Upstream {
     let calls = AtomicUsize::new(0);
     Upstream::answer(move |request| match request.target.as_str() {
@@ -298,7 +299,8 @@ fn tell_tale() -> Upstream {
     })
 }
 
-/// `/<connection>/<shape>/<place>`: the connection's secret in that shape, in a header or in the body.
+/// `/<connection>/<shape>/<place>`: the connection's secret in that shape, in a header or in the
+/// body.
 fn give_back(request: &ReceivedRequest) -> Vec<u8> {
     let mut segments = request.target.split('/').skip(1);
     let (connection, shape, place) = (segments.next(), segments.next(), segments.next());
