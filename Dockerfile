@@ -1,17 +1,19 @@
-# One static binary in an empty image: no shell, no package manager, nobody to become. Linked with glibc, whose allocator the benches know:
-# static, a request costs the instructions that it costs with shared libraries. Nothing here asks for what only those have (getaddrinfo,
-# NSS), since egressd resolves names itself. Builds for every architecture that the build image has.
+# One static binary in an empty image, without a shell, a package manager or other users. A request
+# takes as many instructions with static glibc as with shared libraries. egressd does not need the
+# parts of glibc that work only with shared libraries (getaddrinfo, NSS), because it resolves names
+# itself. Builds for every architecture of the build image.
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
-# What is depended on is built for itself, so that a change of src/ does not build it again.
+# The dependencies are built separately, so that a change in src/ does not build them again.
 COPY Cargo.toml Cargo.lock ./
 COPY .ci/static.toml .ci/
 COPY benches/*.rs benches/
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
  && cargo build --config .ci/static.toml --release --no-default-features --locked --bin egressd && rm -r src
 COPY . .
-# A copied file may be older than what was built from the empty one: without a new time cargo would keep that.
+# A copied file may be older than the build of the empty file that it replaces. touch renews its
+# time, so that cargo builds it again.
 RUN touch src/lib.rs src/main.rs && cargo build --config .ci/static.toml --release --no-default-features --locked --bin egressd \
  && .ci/lay-image target/*/release/egressd /image
 
@@ -22,9 +24,10 @@ LABEL org.opencontainers.image.title="egressd" \
       org.opencontainers.image.licenses="Apache-2.0 OR MIT"
 COPY --from=build /image/ /
 USER 65532:65532
-# Asks /readyz. Kubernetes ignores it and has probes instead.
+# Requests /readyz. Kubernetes ignores HEALTHCHECK and uses probes instead.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["/egressd", "healthcheck", "--config", "/etc/egressd/egressd.yaml"]
-# No EXPOSE: it listens on loopback alone, where an agent in the same pod or network namespace finds it.
+# No EXPOSE, because egressd listens on loopback only. An agent in the same pod or network namespace
+# can connect to it there.
 ENTRYPOINT ["/egressd"]
 CMD ["serve", "--config", "/etc/egressd/egressd.yaml"]
