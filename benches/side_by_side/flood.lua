@@ -1,5 +1,6 @@
--- The requests of a flood of the management port, in turn. Arguments: a valid value of `Authorization`,
--- then `+/path` for each request with it and `-/path` for each request with a wrong one.
+-- Sends the requests of a flood of the management port, in turn. Arguments: a valid value of
+-- `Authorization`, then `+/path` for each request with this value and `-/path` for each request
+-- with a wrong one.
 
 local requests, next_one = {}, 0
 

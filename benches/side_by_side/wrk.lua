@@ -1,4 +1,5 @@
--- The request that wrk repeats, and its result as one line of JSON. First argument: bytes to POST, 0 for GET.
+-- The request that wrk repeats, and its result as one line of JSON. First argument: the number of
+-- bytes to POST, or 0 for GET.
 
 function init(args)
    local size = tonumber(args[1]) or 0

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# boot.sh DIRECTORY, as the first process of new namespaces (unshare): lays DIRECTORY/files over a copy of this machine's root that is
-# kept in memory, and becomes systemd in there, with none of the machine's services. DIRECTORY/files/conduct then runs as root; what it writes
-# into /out is in DIRECTORY/out.
+# boot.sh DIRECTORY, as the first process of new namespaces (unshare): mounts an overlay of this
+# machine's root that keeps changes in memory, copies DIRECTORY/files into it, and executes systemd
+# there, without the machine's services. /conduct, from DIRECTORY/files/conduct, runs as root; the
+# files that it writes to /out are in DIRECTORY/out.
 set -euo pipefail
 here=$1 root=$1/root scratch=$1/scratch
 mount --make-rprivate /
@@ -24,7 +25,8 @@ ln -s pts/ptmx "$root/dev/ptmx"
 mkdir -p "$root/out"
 mount --bind "$here/out" "$root/out"
 ip link set lo up
-# None of the machine's own services: only what /etc/systemd/system gets from the files.
+# Masks the machine's own services. Only the units that DIRECTORY/files adds to /etc/systemd/system
+# remain.
 for wants in "$root"/{usr/lib,etc}/systemd/system/*.wants/*; do
   [ ! -L "$wants" ] || ln -sf /dev/null "$root/etc/systemd/system/${wants##*/}"
 done

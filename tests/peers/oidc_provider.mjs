@@ -1,10 +1,13 @@
-// A certified OpenID provider (the npm package oidc-provider) as token endpoint over TLS.
+// A certified OpenID provider (the npm package oidc-provider) as a token endpoint over TLS.
 //
 //   node oidc_provider.mjs MODULES PORT CERTIFICATE KEY CLIENTS
 //
-// MODULES is the node_modules folder that holds the package, CLIENTS a JSON file: [{id, secret, method, seconds}].
-// Prints one JSON line for each token request, before it is answered: {client, basic, status, error, scope, resource}.
-// `/refuses-basic/token` is the same endpoint for a client that knows no HTTP Basic; that it refuses so is ours, the rest the provider's.
+// MODULES is the node_modules directory that contains the package, and CLIENTS a JSON file:
+// [{id, secret, method, seconds}].
+// Prints one JSON line for each token request, before the response is sent:
+// {client, basic, status, error, scope, resource}.
+// `/refuses-basic/token` is the same endpoint, but this script makes it refuse HTTP Basic; the
+// provider handles all other requests.
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
@@ -64,14 +67,14 @@ provider.use(async (ctx, next) => {
 const provide = provider.callback();
 
 function serve(request, response) {
-  const picky = request.url === "/refuses-basic/token";
-  if (picky && request.headers.authorization !== undefined) {
+  const refusesBasic = request.url === "/refuses-basic/token";
+  if (refusesBasic && request.headers.authorization !== undefined) {
     console.log(JSON.stringify({ client: null, basic: true, status: 401, error: "invalid_client", scope: null, resource: null }));
     response.writeHead(401, { "content-type": "application/json", "www-authenticate": 'Basic realm="none"' });
-    response.end(JSON.stringify({ error: "invalid_client", error_description: "write it into the body" }));
+    response.end(JSON.stringify({ error: "invalid_client", error_description: "send the credentials in the body" }));
     return;
   }
-  if (picky) request.url = "/token";
+  if (refusesBasic) request.url = "/token";
   provide(request, response);
 }
 
