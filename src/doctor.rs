@@ -48,7 +48,7 @@ const PUBLIC_ADDRESSES: &[&str] = &[
     "[2606:4700:4700::1111]:80",
     "[2001:4860:4860::8888]:443",
 ];
-/// The addresses of [`PUBLIC_ADDRESSES`] that also speak QUIC, over UDP on the same port.
+/// The addresses of [`PUBLIC_ADDRESSES`] that also serve QUIC, over UDP on the same port.
 const QUIC_ADDRESSES: &[&str] = &[
     "1.1.1.1:443",
     "8.8.8.8:443",
@@ -65,13 +65,14 @@ const PUBLIC_RESOLVERS: &[&str] = &["1.1.1.1:53", "8.8.8.8:53", "[2606:4700:4700
 pub(crate) struct DoctorOptions {
     /// The listener at which the agent reaches egressd.
     pub(crate) proxy: ProbeTarget,
-    /// The listeners of the management API; empty for the default address and every local listener.
+    /// The listeners of the management API. If empty, the default address and every local listener
+    /// are checked.
     pub(crate) management: Vec<ProbeTarget>,
-    /// Public addresses; empty for well-known ones.
+    /// Public addresses. If empty, well-known ones are used.
     pub(crate) egress_targets: Vec<ProbeTarget>,
-    /// Metadata addresses; empty for those of the clouds.
+    /// Metadata addresses. If empty, those of the cloud providers are used.
     pub(crate) metadata_targets: Vec<ProbeTarget>,
-    /// Public name servers; empty for well-known ones.
+    /// Public name servers. If empty, well-known ones are used.
     pub(crate) resolvers: Vec<SocketAddr>,
     /// The public name that the name servers are queried for.
     pub(crate) name: String,

@@ -2,7 +2,7 @@
 //! If anything is wrong, the last good generation stays in use and the problems are reported.
 //!
 //! Invariant: all published contents existed on the disk together at one moment. Files that change
-//! while they are read are read again, a few times; after that the generation in use stays.
+//! while they are read are read again, a few times; after that the current generation stays in use.
 //! [`ReloadWatcher`] decides when to reload.
 
 mod mounts;
@@ -37,7 +37,7 @@ const PAUSES: [Duration; 5] = [
 
 /// Loads the configuration and publishes it.
 pub struct Reload {
-    /// Locked during a reload, because each generation is made from the one before.
+    /// Locked during a reload, because each generation is built from the previous one.
     last: Mutex<LastAttempt>,
     targets: ReloadTargets,
     problems: ProblemLog,

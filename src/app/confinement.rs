@@ -19,8 +19,8 @@ pub enum HardeningMode {
 }
 
 impl HardeningMode {
-    /// Takes the measures that need no configuration. Call it before any file is read, so that
-    /// secrets never are in a process that can be dumped or traced.
+    /// Takes the measures that need no configuration. Call it before any file is read, so that no
+    /// secret is ever in a process that can be dumped or traced.
     pub fn begin(self) -> Hardening {
         match self {
             Self::Off => Hardening::off(),

@@ -36,7 +36,8 @@ pub fn claim_descriptors() -> io::Result<()> {
 
 /// Descriptors that each runtime opens: two epoll instances, one to wake it and one for signals.
 const PER_RUNTIME: usize = 4;
-/// Runtimes beside those of the workers: one for management and one for credentials.
+/// The number of runtimes in addition to those of the workers: one for management and one for
+/// credentials.
 const OTHER_RUNTIMES: usize = 2;
 /// Other descriptors that the process opens after the start: file watches and pipes.
 const LATER_FILES: usize = 6;

@@ -46,7 +46,7 @@ pub struct Launch {
 /// The parts of a serving process. The app is missing if the start failed; the log has the reason.
 type Started = (Option<(App, BackgroundThreads)>, SignalStreams, Logs);
 
-/// The way a serving process ended.
+/// The reason why a serving process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessEnd {
     /// The process stopped after a signal.

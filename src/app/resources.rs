@@ -37,7 +37,7 @@ pub(super) struct BoundListeners {
     pub(super) management: Vec<server::BoundListener>,
 }
 
-/// Why the process could not start.
+/// The reason why the process could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.

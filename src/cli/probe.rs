@@ -62,7 +62,7 @@ struct StepReport {
     remedy: Option<String>,
 }
 
-/// Why a step failed, and what to do about it.
+/// The reason why a step failed, and the remedy.
 struct StepFailure {
     detail: String,
     remedy: Option<String>,

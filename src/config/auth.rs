@@ -1,7 +1,7 @@
 //! Reads the auth kinds of a definition into an [`Auth`]: exactly one must be set.
 //!
-//! The protobuf `oneof` becomes five optional fields in a file. All that are set are read and
-//! counted.
+//! The protobuf `oneof` becomes five optional fields in a file. Each field that is set is read,
+//! also if there are several, so that every mistake is reported.
 
 use std::sync::Arc;
 
@@ -131,7 +131,7 @@ fn read_username(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<User
 }
 
 /// Warns about a pair whose user name and password are both short enough to be guessed. Other short
-/// values are often no keys.
+/// values are often not secret.
 fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
     let is_pair = parts.len() > 1 && parts.iter().all(|part| part.guessable_after.is_some());
     if !is_pair && !parts.iter().any(SecretPart::is_named) {
@@ -259,7 +259,7 @@ fn read_grant_type(field: &Field<'_>) -> Option<GrantType> {
     field.reject("invalid_grant_type", message, remedy)
 }
 
-/// Reads the parameters beside the standard ones. Their values may be secrets.
+/// Reads the parameters that are added to the standard ones. Their values may be secrets.
 fn read_extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
     let mut whole = true;
     let mut params = Vec::new();

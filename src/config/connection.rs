@@ -19,7 +19,7 @@ use crate::domain::{
     Auth, Caps, ConcurrencyCap, Connection, ConnectionId, Http2Mode, ResponseCap, Secret, Timeout,
 };
 
-/// The fields of a connection beside its details.
+/// The fields of a connection except its details.
 pub(super) struct ConnectionMetadata {
     pub(super) id: ConnectionId,
     pub(super) display_name: String,

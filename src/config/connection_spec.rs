@@ -152,7 +152,8 @@ static STATIC_HEADERS: ObjectSpec = ObjectSpec::new("StaticHeaders", "", &[
 
 static NO_AUTH: ObjectSpec = ObjectSpec::new("NoAuth", "", &[]);
 
-/// A static header's value with its mark: `{value: …, secret: false}` is not secret.
+/// The long form of a static header's value. `{value: …, secret: false}` marks the value as not
+/// secret.
 #[rustfmt::skip] // short rows
 pub(super) static HEADER_VALUE: ObjectSpec = ObjectSpec::new("", "", &[
     field("value", Other(|| secret(1)), "").required("write `{value: …, secret: false}`"),

@@ -27,9 +27,9 @@ pub(super) const MAX_NODES: usize = 100_000;
 /// The position of a token in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Counted from 1; 0 if there is no file.
+    /// The line, counted from 1; 0 if there is no file.
     pub(super) line: u32,
-    /// In characters, counted from 1.
+    /// The column in characters, counted from 1.
     pub(super) column: u32,
     /// The offset of the first byte.
     start: usize,

@@ -8,7 +8,7 @@ use super::settings_spec::SETTINGS;
 /// where operators put them by mistake.
 const CONNECTION_FIELDS: [&str; 3] = ["connection_details", "base_url", "allowed_routes"];
 
-/// Reports a connection file that was named as settings file. Returns whether it is one.
+/// Reports a connection file that was given as the settings file. Returns whether the file is one.
 pub(super) fn report_connection_file(root: &Field<'_>) -> bool {
     let is_mapping = |item: &Node| matches!(item.value, Value::Map(_));
     let field = CONNECTION_FIELDS
@@ -23,7 +23,7 @@ pub(super) fn report_connection_file(root: &Field<'_>) -> bool {
     true
 }
 
-/// Reports a settings file that was named as connection file. Returns whether it is one.
+/// Reports a settings file that was given as a connection file. Returns whether the file is one.
 pub(super) fn report_settings_file(root: &Field<'_>) -> bool {
     if root.has_key("connection_details") {
         return false;

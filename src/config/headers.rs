@@ -14,7 +14,7 @@ use crate::domain::auth::is_public;
 use crate::domain::headers::{ReservedHeader, reserved};
 use crate::domain::{Auth, ConfiguredHeader, SensitiveHeader};
 
-/// Reads `headers`, which every request gets beside the credential.
+/// Reads `headers`, which are added to every request in addition to the credential.
 pub(super) fn read_configured(
     field: &Field<'_>,
     auth: Option<&Auth>,

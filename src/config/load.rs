@@ -194,9 +194,9 @@ pub fn load_paths(
 /// The connections of a load, and where they were read from.
 struct ReadConnections {
     connections: Vec<Connection>,
-    /// The paths that were listed.
+    /// The paths of definition files and directories, as the operator listed them.
     listed: Vec<PathBuf>,
-    /// The files that were found at them.
+    /// The definition files that were found at these paths.
     files: Vec<PathBuf>,
 }
 

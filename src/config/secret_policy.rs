@@ -20,7 +20,7 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// `secrets`: the sources of secrets that definitions may name. `None` is the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretSettings {
-    /// Directories whose files may be named, with all below them.
+    /// Directories whose files may be named, including all files in subdirectories.
     pub allow: Option<Vec<PathBuf>>,
     /// Variables that may be named: whole names, or prefixes that end in `*`.
     pub allow_env: Option<Vec<String>>,
@@ -69,11 +69,11 @@ pub(super) struct PolicyInputs<'a> {
     pub(super) environment: &'a Environment,
     /// The settings file, if there is one.
     pub(super) settings: Option<&'a Path>,
-    /// The listed paths of definitions.
+    /// The paths of definition files and directories, as the operator listed them.
     pub(super) listed: &'a [PathBuf],
-    /// The files of definitions.
+    /// The definition files that were found at these paths.
     pub(super) definitions: &'a [PathBuf],
-    /// Sources that the settings take secrets from.
+    /// The sources of the secrets in the settings.
     pub(super) used: &'a [SecretSource],
 }
 

@@ -61,7 +61,8 @@ impl<'a> ResolveContext<'a> {
         }
     }
 
-    /// Creates the context for a definition in this directory, limited by the policy.
+    /// Creates the context for a definition. Relative paths start from `directory`, and the policy
+    /// limits which sources the definition may name.
     pub(super) fn for_definition(&self, directory: &'a Path, policy: &'a SecretPolicy) -> Self {
         Self {
             directory,
@@ -71,7 +72,7 @@ impl<'a> ResolveContext<'a> {
         }
     }
 
-    /// Returns whether references are followed.
+    /// Returns the mode: references are followed, or no secret is read.
     pub(super) fn values(&self) -> SecretValues {
         self.values
     }

@@ -47,8 +47,8 @@ pub struct Settings {
 pub struct ProxySettings {
     /// The addresses that agents connect to. At least one, each once.
     pub listen: Vec<ListenAddress>,
-    /// Accepted host names beside localhost and the loopback addresses, in lower case, without a
-    /// port.
+    /// Accepted host names in addition to localhost and the loopback addresses, in lower case,
+    /// without a port.
     pub allowed_hosts: Vec<String>,
     /// The number of worker threads. 0 means one per core.
     pub workers: usize,

@@ -17,7 +17,7 @@ const TEMPLATE: &str = include_str!("curl_lines.txt");
 
 /// The curl options and the origin that lead to a listener.
 pub(crate) struct CurlOrigin {
-    /// Options with a trailing space; empty for TCP.
+    /// The options with a trailing space, or empty for TCP.
     options: String,
     origin: String,
 }
@@ -65,8 +65,8 @@ pub(crate) fn write_curl_lines(
     Ok(())
 }
 
-/// Fills in the listeners. Returns `None` if curl cannot run the command: it cannot use a proxy on
-/// a Unix socket.
+/// Replaces the placeholders of the command with the listeners. Returns `None` if curl cannot run
+/// the command, because curl cannot use a proxy on a Unix socket.
 fn curl_command(line: &str, proxy: &CurlOrigin, management: &CurlOrigin) -> Option<String> {
     let (curl, url) = line.rsplit_once(' ')?;
     for (placeholder, listener) in [("{proxy}", proxy), ("{management}", management)] {

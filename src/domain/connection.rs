@@ -36,7 +36,7 @@ pub struct Connection {
     pub base_url: BaseUrl,
     /// The compiled patterns of `allowed_routes`, in the order of the definition; at least one.
     pub routes: RouteTable,
-    /// Headers that are added to every request, beside the credential.
+    /// Headers that are added to every request, in addition to the credential.
     pub headers: Vec<ConfiguredHeader>,
     /// The credential.
     pub auth: Auth,
@@ -48,7 +48,7 @@ pub struct Connection {
     pub allowed_private_cidrs: Vec<IpNet>,
     /// `true` if `Cookie` and `Set-Cookie` are passed on.
     pub allow_cookies: bool,
-    /// Headers with a credential, an object or an account that agents may send.
+    /// Headers that carry a credential or select an object or an account, and that agents may send.
     pub allow_agent_headers: Vec<HeaderName>,
     /// `true` if a path segment may contain `%2F`.
     pub allow_encoded_slash: bool,

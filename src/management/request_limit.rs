@@ -18,10 +18,10 @@ use tokio::time::{sleep, timeout};
 /// Requests per second. With hundreds of connections a response takes 2 to 3 ms, so this rate takes
 /// about a twentieth of a core.
 pub(super) const RATE: NonZeroU32 = NonZeroU32::new(20).unwrap();
-/// Requests that are served without delay after a pause.
+/// The number of requests that are served without delay after a pause.
 const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// Requests that are served at once. A handler computes its response on one thread and waits for
-/// nothing, so more than one would not be faster.
+/// The maximum number of requests that are served at the same time. A handler computes its response
+/// on one thread and waits for nothing, so more than one would not be faster.
 const MAX_CONCURRENT: usize = 1;
 /// The longest time that a request waits for the requests before it.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(1);

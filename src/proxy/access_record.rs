@@ -17,7 +17,7 @@ pub(super) struct PendingRecord {
     request: Option<(Method, Uri)>,
 }
 
-/// The part of an access record that the exchange knows at its end.
+/// The part of an access record that is available at the end of the exchange.
 pub(super) struct ExchangeSummary<'e> {
     pub(super) request_id: &'e RequestId,
     /// `None` if the request was refused before its connection was found.

@@ -25,7 +25,7 @@ const BYTES_PER_FRAME: u64 = 8;
 #[derive(Debug, Default)]
 pub(super) struct AgentBodyState {
     pub(super) received_bytes: AtomicU64,
-    /// Why the body failed, if it did.
+    /// The reason why the body failed, if it did.
     pub(super) fault: OnceLock<AgentFault>,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct WorkerConnections {
 #[derive(Clone)]
 pub(super) struct WorkerConnection {
     pub(super) recorder: Arc<Recorder>,
-    /// `None` until a request was permitted. Refused requests thus create no more than a recorder.
+    /// `None` until the first request is permitted, so refused requests create only a recorder.
     pub(super) resources: Option<Arc<ConnectionResources>>,
 }
 

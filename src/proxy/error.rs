@@ -79,10 +79,10 @@ pub enum AgentFault {
     /// The framing is invalid.
     #[error("the request body is not framed correctly")]
     Malformed,
-    /// The body has far too many tiny frames: this many, when it was rejected.
+    /// The body has far too many tiny frames. The value is their number when the body was rejected.
     #[error("the request body has {0} chunks, too many for its size; send fewer and larger ones")]
     FrameFlood(u64),
-    /// The agent disconnected before its body was complete.
+    /// The agent disconnected before its request body was complete.
     #[error("the agent disconnected before its request body was complete")]
     Gone,
 }

@@ -65,7 +65,7 @@ pub struct Explanation {
     pub dropped: Vec<String>,
 }
 
-/// A refusal, and the connection if it was found before.
+/// A refusal, and the connection if it was found before the refusal.
 pub struct ExplainedRefusal {
     /// The refusal.
     pub refusal: Refusal,

@@ -8,7 +8,8 @@ pub(super) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Returns the members of all fields of this name, whose lists have no quoted strings.
+/// Returns the members of all fields of this name. Must not be used for fields whose grammar allows
+/// quoted strings, because a comma always separates members here.
 pub(super) fn field_members<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,

@@ -76,7 +76,7 @@ pub(super) struct FieldSources<'r> {
 /// writes `Host` and the framing.
 pub(super) struct RequestFields<'r> {
     pub(super) fields: Vec<Field<'r>>,
-    /// The number of fields that are the agent's. They come first.
+    /// The number of fields from the agent. They are at the beginning of the list.
     pub(super) passed: usize,
 }
 

@@ -106,7 +106,7 @@ impl SearchedBody {
         self.body.has_upload()
     }
 
-    /// Takes the upload that continues beside the response, if there is one.
+    /// Takes the upload that continues while the response is received, if there is one.
     pub(super) fn take_upload(&mut self) -> Option<PendingUpload> {
         self.body.take_upload()
     }

@@ -27,7 +27,7 @@ const EDGE: usize = 8;
 /// least 31 bytes of a piece, unless it begins or ends within eight bytes of an edge.
 const WIDE_STEP: usize = SHORTEST * 2 - EDGE;
 
-/// The reference at the beginning of a text that begins with `&`.
+/// The HTML character reference at the beginning of a text that begins with `&`.
 #[derive(Debug, PartialEq, Eq)]
 enum Reference {
     /// A reference to this character, and its length in bytes.
@@ -163,7 +163,7 @@ fn has_byte(text: &[u8], byte: u8) -> bool {
         let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
         word.wrapping_sub(ONES) & !word
     };
-    // The last word may overlap with the one before.
+    // The last word may overlap with the previous one.
     let marks = words
         .iter()
         .fold(marks(last), |all, word| all | marks(word));

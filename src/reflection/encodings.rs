@@ -46,7 +46,7 @@ const PERCENT_STYLES: [PercentStyle; 7] = [
     percent(b"-._~$&+=:@", None),
 ];
 
-/// The way in which an encoder of JSON or JavaScript writes a character.
+/// The form in which an encoder of JSON or JavaScript writes a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escape {
     /// Unchanged.
@@ -59,8 +59,8 @@ enum Escape {
     Hex,
 }
 
-/// The combinations that occur: the way an encoder writes the characters that it escapes, and the
-/// way it writes a slash.
+/// The combinations that encoders use: the form of the characters that are escaped, and the form of
+/// a slash.
 const ESCAPES: [(Escape, Escape); 6] = [
     (Escape::Unicode, Escape::None),
     (Escape::Unicode, Escape::Backslash),

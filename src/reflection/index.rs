@@ -324,7 +324,7 @@ fn first_word(text: &[u8]) -> u64 {
 
 fn hash_window(window: &[u8]) -> u64 {
     let (words, _) = window.as_chunks::<WORD>();
-    // The last word may overlap with the one before.
+    // The last word may overlap with the previous one.
     let all = words.iter().chain(window.last_chunk());
     all.fold(0_u64, |hash, word| {
         let mixed = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(WINDOW_FACTOR);

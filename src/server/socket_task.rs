@@ -20,9 +20,10 @@ use super::agent_socket::AgentSocket;
 use super::request_body::{self, RequestBody, UnreadBody};
 use super::socket_timers::SocketTimers;
 
-/// The maximum size of a request head in bytes. hyper answers larger ones with 431.
+/// The maximum size of a request head in bytes. hyper rejects larger heads with status 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The maximum number of fields in a request head. hyper answers more with 431.
+/// The maximum number of fields in a request head. hyper rejects heads with more fields with status
+/// 431.
 const MAX_FIELDS: usize = 100;
 
 /// A service that answers requests.

@@ -101,7 +101,8 @@ enum SocketState {
     Head,
     /// A request has no response yet.
     Exchange,
-    /// The head of a response is being sent. The response can only be cut off.
+    /// The head of a response is being sent. A refusal is no longer possible, so an error can only
+    /// cut the response off.
     Responding,
     /// Everything is written, and the agent has a moment to read it.
     Closing,

@@ -162,8 +162,8 @@ impl UpstreamBody {
         Ok(())
     }
 
-    /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
-    /// ends when the body is dropped.
+    /// Takes the upload that continues while the response is received, if there is one. If the
+    /// caller does not take it, the upload ends when the body is dropped.
     pub fn take_upload(&mut self) -> Option<PendingUpload> {
         match &mut self.inner {
             ProtocolBody::Http1(body) => body.take_upload().map(PendingUpload::Http1),
@@ -171,7 +171,7 @@ impl UpstreamBody {
         }
     }
 
-    /// Returns whether the upload continues beside the response, and after it.
+    /// Returns whether the upload continues while the response is received, and after it.
     pub fn has_upload(&self) -> bool {
         match &self.inner {
             ProtocolBody::Http1(body) => body.has_upload(),

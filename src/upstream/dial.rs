@@ -39,8 +39,8 @@ pub struct DialTimeouts {
     /// The time to open a TCP connection, for all addresses together
     /// (`egress.connect_timeout_seconds`).
     pub connect: Duration,
-    /// The time before the next address is tried beside one that has not answered yet (RFC 8305
-    /// §5).
+    /// The time after which the next address is tried in parallel, if the previous one has not
+    /// answered yet (RFC 8305 §5).
     pub head_start: Duration,
     /// The time for the TLS handshake.
     pub handshake: Duration,

@@ -59,7 +59,7 @@ pub struct ExchangeFailure {
     /// The reason of the failure.
     pub failure: Failure,
     /// `true` if the upstream has certainly not processed the request. It may then be sent again
-    /// over a new socket, whatever its method, if its body can be.
+    /// over a new socket, whatever its method is, if its body can also be sent again.
     pub unprocessed: bool,
     /// `true` if the socket was lost before the response began. Either the upstream closed a reused
     /// HTTP/1.1 socket, most likely while it was idle, or an HTTP/2 session ended without a GOAWAY

@@ -18,7 +18,7 @@ pub struct RequestHead<'a> {
     pub authority: &'a str,
     /// The end-to-end fields, in the order in which they are sent.
     pub fields: &'a [Field<'a>],
-    /// The way in which the body is announced.
+    /// The framing of the body.
     pub framing: Framing,
 }
 
@@ -66,7 +66,7 @@ pub struct Field<'a> {
     pub sensitive: bool,
 }
 
-/// The way in which a request's body is announced.
+/// The framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// No body.

@@ -49,8 +49,8 @@ pub(super) struct Socket<S> {
     output: Vec<u8>,
     /// `true` if the socket has served a request before.
     reused: bool,
-    /// The time from which the idle socket is not used, because the upstream announced that it
-    /// closes it soon after.
+    /// The time from which the idle socket is not used, because the upstream announced that it will
+    /// close the socket soon after.
     usable_until: Option<Instant>,
     /// `true` if few servers send responses like its last one: a large head, bare line feeds, empty
     /// lines, or informational responses.

@@ -12,8 +12,9 @@
 //! - At most 256 KiB of unread responses are held per stream, and 16 MiB per session.
 //! - Dropping an exchange resets its stream, including the upload of its body.
 //!
-//! A response may begin before its request's body is sent (RFC 9113 §8.1). The upload continues
-//! beside a response of 200 to 299, and after it. Any other response ends the upload (`upload`).
+//! A response may begin before its request's body is sent (RFC 9113 §8.1). With a status of 200 to
+//! 299, the upload continues while the response is received, and after it. Any other response ends
+//! the upload (`upload`).
 
 mod response_head;
 mod upload;
@@ -310,12 +311,12 @@ impl Http2Body {
         self.pieces
     }
 
-    /// Returns whether the upload continues beside the response.
+    /// Returns whether the upload continues while the response is received.
     pub fn has_upload(&self) -> bool {
         self.upload.as_ref().is_some_and(Http2Upload::is_running)
     }
 
-    /// Takes the upload, if it continues beside the response.
+    /// Takes the upload, if it continues while the response is received.
     pub fn take_upload(&mut self) -> Option<Http2Upload> {
         self.upload.take_if(|upload| upload.is_running())
     }

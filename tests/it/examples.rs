@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::limited::output;
 
-/// Where the examples expect secret files.
+/// The directory in which the examples expect secret files.
 const SECRETS: &str = "/run/secrets/";
 
 fn repository() -> &'static Path {

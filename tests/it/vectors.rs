@@ -1,10 +1,10 @@
-//! How the rows of `tests/vectors/servemux` are read.
+//! Reads the rows of `tests/vectors/servemux`.
 
 use egressd::route::{CanonicalPath, InvalidPatternKind as Kind, Pattern};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// How many rows of each kind there were.
+/// The number of rows of each kind.
 pub(crate) type Counts = BTreeMap<&'static str, usize>;
 
 pub(crate) fn rows(text: &str) -> impl Iterator<Item = Value> {

@@ -9,7 +9,7 @@ use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems};
 use crate::config::redaction::quoted;
 
-/// The default of a `listen` field, and how many addresses it needs at least.
+/// The default of a `listen` field, and the minimum number of its addresses.
 pub(super) struct ListenField {
     default: &'static str,
     min: usize,

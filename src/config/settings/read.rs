@@ -37,7 +37,7 @@ const ACCESS: [(&str, AccessFilter); 3] = [
     ("off", AccessFilter::Off),
 ];
 
-/// The inputs of reading settings, beside the file.
+/// The inputs of reading settings, except the file.
 pub(in crate::config) struct SettingsReader<'a> {
     pub(in crate::config) layers: &'a Layers<'a>,
     pub(in crate::config) context: &'a ResolveContext<'a>,

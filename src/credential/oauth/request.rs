@@ -77,7 +77,8 @@ fn with_grant_type(written: TokenRequest, grant: &GrantType) -> Option<TokenRequ
     Some(TokenRequest::from_parts(head, form))
 }
 
-/// A request on its way out of the crate. Its fields hold secrets, so it has no derived `Debug`.
+/// A token request that the `oauth2` crate built, captured as an error instead of being sent by the
+/// crate. Its fields hold secrets, so it has no derived `Debug`.
 #[derive(thiserror::Error)]
 #[error("a token request")]
 struct CapturedRequest(Box<TokenRequest>);

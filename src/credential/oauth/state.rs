@@ -1,4 +1,4 @@
-//! The state of a grant beside its current token: the fetch under way, the last failure and how
+//! The state of a grant, except its current token: the fetch under way, the last failure and how
 //! long it prevents the next fetch, and the client authentication that works.
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ pub struct SensitiveHeader {
     pub name: HeaderName,
     /// The name as the definition spells it, for messages.
     pub written: Box<str>,
-    /// Its value.
+    /// The header's value.
     pub value: Secret,
     /// `false` if the definition sets `secret: false`. The value is still never shown, but
     /// responses may contain it.

@@ -12,12 +12,12 @@ pub const SHORTEST_UNGUESSABLE: usize = 16;
 
 /// Bytes that separate the parts of a value: `id:key`, `id|key`, `"key"`, `path/key`.
 const SEPARATORS: &[u8] = b":|/\"'{}[]";
-/// The scheme of RFC 7617, as requests carry it.
+/// The prefix of an `Authorization` value in the scheme of RFC 7617.
 const BASIC: &[u8] = b"Basic ";
 
 /// A text that no response may contain.
 pub struct SecretPart {
-    /// Its bytes.
+    /// The bytes of the text.
     pub text: Zeroizing<Vec<u8>>,
     /// `Some` if the unknown part is short enough to be guessed: the number of bytes before it,
     /// such as those of a user name.

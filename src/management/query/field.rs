@@ -49,7 +49,8 @@ pub(in crate::management) trait Record {
     /// Returns the name, which is unique in the list.
     fn name(&self) -> &str;
 
-    /// Returns the approximate bytes of the record on a page, if there may be many.
+    /// Returns the approximate size of the record on a page, in bytes. Zero for records that are
+    /// always small.
     fn weight(&self) -> usize {
         0
     }

@@ -65,8 +65,8 @@ impl Query {
         })
     }
 
-    /// Returns the number of these records on the page: the page size, or fewer if they are too
-    /// heavy together.
+    /// Returns the number of these records on the page: the page size, or fewer if their sizes
+    /// together exceed [`MAX_PAGE_WEIGHT`].
     fn page_len<'r, R: Record + 'r>(&self, records: impl Iterator<Item = &'r R>) -> usize {
         let sums = records.scan(0_usize, |sum, record| {
             *sum = sum.saturating_add(record.weight());

@@ -26,7 +26,8 @@ pub(in crate::management) enum ListKind {
     Types,
 }
 
-/// The parameters of a list request, as text. An absent parameter is empty if that means the same.
+/// The parameters of a list request, as text. An absent parameter is stored as empty text, except
+/// `page_size`, for which empty text is an error.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     pub(super) filter: String,
@@ -36,7 +37,7 @@ pub(super) struct Parameters {
     pub(super) show_deleted: bool,
 }
 
-/// The names of parameters. Requests may use their spelling in camel case too.
+/// The names of parameters. Requests may also spell them in camel case.
 const NAMES: [&str; 5] = [
     "filter",
     "order_by",

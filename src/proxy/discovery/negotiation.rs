@@ -22,9 +22,9 @@ struct Preference {
     specificity: u8,
 }
 
-/// Returns Markdown if `Accept` gives it a higher weight, or the same by a more specific media
-/// range (`text/markdown, */*`). Otherwise returns JSON, even if neither is accepted, because any
-/// representation is more useful than an error.
+/// Returns Markdown if `Accept` gives it a higher weight, or the same weight in a more specific
+/// media range (`text/markdown, */*`). Otherwise returns JSON, even if neither is accepted, because
+/// any representation is more useful than an error.
 pub(super) fn preferred_representation<'a>(
     accept: impl IntoIterator<Item = &'a HeaderValue>,
 ) -> Representation {

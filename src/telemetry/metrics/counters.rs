@@ -37,7 +37,7 @@ pub struct EndedExchange {
     pub was_signed: bool,
     /// Body bytes that the agent sent.
     pub request_bytes: u64,
-    /// Body bytes that were handed to the agent's socket, of refusals too.
+    /// Body bytes that were handed to the agent's socket, including the bodies of refusals.
     pub response_bytes: u64,
     /// The moment when the head of the request was complete.
     pub begun: Instant,

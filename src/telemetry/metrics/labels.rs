@@ -27,9 +27,9 @@ const OUTCOMES: [RequestOutcome; 4] = [
     RequestOutcome::UpstreamFailed,
 ];
 
-/// Stands for no response.
+/// The value for exchanges without a response.
 const NO_STATUS: u16 = 0;
-/// Stands for every status beyond [`MAX_STATUSES`].
+/// The value for every further status when there are [`MAX_STATUSES`] already.
 const OTHER_STATUS: u16 = 1;
 
 /// An index into [`METHODS`].

@@ -76,15 +76,15 @@ events! {
         generation: u64,
         /// The number of connections that are not soft-deleted.
         connections: usize,
-        /// The hash of its definitions.
+        /// The hash of the definitions of this generation.
         hash: Box<str>,
-        /// The difference to the generation before.
+        /// The changes since the previous generation.
         #[serde(flatten, serialize_with = "changes::serialize_changes")]
         changes: Changes,
     } => "reloaded", Info,
         ("configuration reloaded: generation {generation}, live connections {connections}; {}", ChangeSummary(changes));
 
-    /// A reload found problems, so the generation before stays in use.
+    /// A reload found problems, so the current generation stays in use.
     ReloadFailed {
         /// The number of problems. Each is also a [`Event::ConfigProblem`].
         problems: usize,

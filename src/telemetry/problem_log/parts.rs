@@ -99,14 +99,14 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-/// The reason why a token endpoint granted no token. Every text is one of egressd's own.
+/// The reason why a token endpoint granted no token. No text comes from the token endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TokenFault {
     /// The kind of reason, as `cause` of a refusal document names it.
     pub reason: &'static str,
     /// A detail of the reason: a step, a kind of address, or an error code of RFC 6749.
     pub detail: Option<&'static str>,
-    /// The status that the token endpoint answered, if it is the reason.
+    /// The status of the token endpoint's response, if the status is the reason.
     pub status: Option<u16>,
     /// The action that the operator can take.
     pub remedy: Option<&'static str>,

@@ -12,7 +12,7 @@ use crate::os::is_resource_exhausted;
 use crate::upstream::failure::{ConnectFault, Failure};
 
 /// Returns the first connection that is established. Each address has a head start before the next
-/// one is tried beside it. If it fails earlier, the next one is tried at once.
+/// one is tried in parallel. If an attempt fails earlier, the next address is tried at once.
 pub(super) async fn race_connects(
     addresses: &[SocketAddr],
     head_start: Duration,

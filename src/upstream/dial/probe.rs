@@ -113,7 +113,8 @@ struct ProbedSession {
 const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Dialer {
-    /// Opens a TLS session and closes it. Only the last step can have failed.
+    /// Opens a TLS session, closes it, and returns the steps. After a failure there are no further
+    /// steps, so only the last step can have failed.
     pub async fn probe(&self, target: &DialTarget) -> Vec<ProbeStep> {
         let mut steps = ProbeRecorder::begin();
         // A failure is recorded as the last step.

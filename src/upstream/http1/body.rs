@@ -99,14 +99,14 @@ impl<S: SocketStream> Http1Body<S> {
         self.socket.as_mut()
     }
 
-    /// Returns whether the upload continues beside the response.
+    /// Returns whether the upload continues while the response is received.
     pub(in crate::upstream) fn has_upload(&self) -> bool {
         let early = self.early.as_ref();
         early.is_some_and(|early| early.upload.is_some())
     }
 
-    /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
-    /// ends when the body is dropped.
+    /// Takes the upload that continues while the response is received, if there is one. If the
+    /// caller does not take it, the upload ends when the body is dropped.
     pub(in crate::upstream) fn take_upload(&mut self) -> Option<Http1Upload> {
         self.early.as_mut()?.upload.take()
     }

@@ -1,9 +1,9 @@
 //! Sends one request and reads the head of its response.
 //!
-//! The upload and the reading of the head run side by side in one future. So an early response
-//! (F-134) is noticed while the body is still being sent, and a peer that reads nothing cannot
-//! cause a deadlock. A response of 200 to 299 that begins early is received beside the rest of the
-//! upload (`early_response`). Any other response ends the upload.
+//! One future sends the body and reads the head at the same time. So an early response (F-134) is
+//! noticed while the body is still being sent, and a peer that reads nothing cannot cause a
+//! deadlock. A response of 200 to 299 that begins early is received while the upload continues
+//! (`early_response`). Any other response ends the upload.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -68,7 +68,7 @@ struct Http1Exchange<'a, S, B> {
     progress: HeadProgress,
     /// `true` once the first bytes of the request may have been sent.
     is_begun: bool,
-    /// Informational responses so far: how many, and their bytes.
+    /// The number of informational responses so far, and the sum of their bytes.
     informational: (usize, usize),
     /// `true` once a byte of a response has arrived.
     has_received: bool,
