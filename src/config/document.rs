@@ -9,12 +9,15 @@
 //! The tree is built from parser events and not through serde, because serde's data model has no
 //! positions of keys and stops at the first mistake.
 
-use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, Span, Tag};
+mod scalar;
+
+use granit_parser::{ErrorKind, Event, Options, Parser, Span, Tag};
 use zeroize::Zeroizing;
 
 use super::excerpt;
 use super::problem::{Excerpt, Problem, Problems};
 use super::syntax::{self, Diagnosis};
+use scalar::parse_scalar;
 
 /// The maximum size of a file, in bytes.
 pub(super) const MAX_BYTES: usize = 1 << 20;
@@ -366,40 +369,6 @@ fn reject_tag(tag: Option<&Tag>, span: Span) -> Result<(), Rejection> {
         )),
         None => Ok(()),
     }
-}
-
-/// Parses a scalar with the core schema of YAML 1.2, in which `no` and `on` are texts. A number
-/// keeps its spelling.
-fn parse_scalar(text: &str, style: ScalarStyle) -> Value {
-    let owned = || Zeroizing::new(text.to_owned());
-    if style != ScalarStyle::Plain {
-        return Value::Text(owned());
-    }
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
-        "true" | "True" | "TRUE" => Value::Bool(true),
-        "false" | "False" | "FALSE" => Value::Bool(false),
-        _ if is_number(text) => Value::Number(owned()),
-        _ => Value::Text(owned()),
-    }
-}
-
-fn is_number(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let radix = |prefix: &str, digit: fn(char) -> bool| {
-        unsigned
-            .strip_prefix(prefix)
-            .is_some_and(|digits| !digits.is_empty() && digits.chars().all(digit))
-    };
-    let starts = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let special = matches!(
-        unsigned,
-        ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN"
-    );
-    special
-        || radix("0x", |c| c.is_ascii_hexdigit())
-        || radix("0o", |c| c.is_digit(8))
-        || (starts && unsigned.parse::<f64>().is_ok())
 }
 
 #[cfg(test)]

@@ -56,7 +56,12 @@ pub(super) async fn probe_management(probe: NetworkProbe, target: ProbeTarget) -
             let seen = "lists the connections, without a password";
             (FindingState::Open, seen.into())
         }
-        401 | 429 => (FindingState::Closed, "requires a password".into()),
+        401 => (FindingState::Closed, "requires a password".into()),
+        // egressd limits the rate of all requests, so this answer does not prove a password.
+        429 => (
+            FindingState::Unknown,
+            "answers that it has too many requests; run the check again".into(),
+        ),
         403 | 421 => (FindingState::Closed, "refuses to answer here".into()),
         _ => other_server(response),
     };

@@ -1,6 +1,7 @@
 //! `egressd doctor` on loopback: every open finding has a remedy, and no value is shown.
 //! `tests/peers/doctor.py` builds complete sandboxes with network namespaces.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -163,6 +164,28 @@ fn a_silent_listener_is_not_reported_as_closed() {
     assert_eq!(ran.rows("proxy"), [("unknown", open.as_str(), silent)]);
     assert_eq!(ran.rows("management")[0].0, "unknown");
     assert_eq!(ran.rows("metrics")[0].2, silent);
+}
+
+#[test]
+fn an_api_with_too_many_requests_is_not_reported_as_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let world = World::new();
+    // Ends with the process of the tests.
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let mut head = BufReader::new(socket.try_clone().unwrap()).lines();
+            while head
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let _ =
+                socket.write_all(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let ran = world.doctor(&["--management", &address], &[]);
+    assert_eq!(ran.states("management"), ["unknown"]);
 }
 
 #[test]

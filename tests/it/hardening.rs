@@ -265,7 +265,7 @@ fn the_variable_applies_unless_a_flag_is_given() {
         assert_eq!(ended.status.code(), Some(code), "{command}");
         let printed = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
         assert!(
-            printed.contains("EGRESSD_HARDENING: `on` is no kind of hardening"),
+            printed.contains("EGRESSD_HARDENING: `on` is not a hardening level"),
             "{printed}"
         );
         assert!(printed.contains("`best-effort`"), "{printed}");

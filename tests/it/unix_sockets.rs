@@ -125,9 +125,9 @@ fn invalid_addresses() {
     let program = program(&up);
     let long = unix(&program.path(&"s".repeat(120)));
     for (address, why) in [
-        (long.as_str(), "at most 107 bytes"),
+        (long.as_str(), "1 to 107 bytes"),
         ("unix:@egressd", "abstract"),
-        ("unix:", "at most 107 bytes"),
+        ("unix:", "1 to 107 bytes"),
     ] {
         let (exit, _, stderr) = program.run(&["--listen", address]);
         assert_eq!(exit, Some(64), "{address}: {stderr}");
@@ -172,7 +172,7 @@ fn addresses_off_loopback_need_one_setting() {
         let (exit, _, stderr) = program.run(&["--listen", none]);
         assert_eq!(exit, Some(64), "{none}: {stderr}");
         assert!(
-            stderr.contains("is no address to listen on"),
+            stderr.contains("is not a valid address to listen on"),
             "{none}: {stderr}"
         );
     }

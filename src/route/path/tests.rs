@@ -330,11 +330,11 @@ fn refusals_name_the_segment_and_the_correction() {
     // An escape of the first byte alone would be refused too.
     assert_eq!(
         shown("/ab/caf\u{e9}/x".as_bytes()),
-        "segment 2 holds a raw byte that must be percent-encoded; write it as `%C3%A9`"
+        "segment 2 contains a raw byte that must be percent-encoded; write it as `%C3%A9`"
     );
     assert_eq!(
         shown(b"/a\xff\xff"),
-        "segment 1 holds a raw byte that must be percent-encoded; encode text as UTF-8 first"
+        "segment 1 contains a raw byte that must be percent-encoded; encode text as UTF-8 first"
     );
     let long = [b"/".as_slice(), &[b'a'; 5_000], b"%00"].concat();
     assert!(shown(&long).len() < 120);

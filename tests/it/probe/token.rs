@@ -96,7 +96,7 @@ fn a_failure_is_reported_with_its_reason_and_a_remedy() {
         ),
         ("404 Not Found", "canary", 1, "404", "`token_url`"),
         ("503 Unavailable", "canary", 1, "503", "later"),
-        ("200 OK", "<canary>", 1, "no JSON object", "`token_url`"),
+        ("200 OK", "<canary>", 1, "not a JSON object", "`token_url`"),
     ] {
         let (up, idp) = (listening(), idp(status, body));
         let (exit, steps) = steps(behind(&idp).upstream(&up));
