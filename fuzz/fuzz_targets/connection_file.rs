@@ -61,6 +61,10 @@ fuzz_target!(|bytes: &[u8]| {
                 problems.iter().any(Problem::is_error),
                 "refused without an error"
             );
+            assert!(
+                problems.iter().all(|problem| problem.code != "internal"),
+                "refused without a reason"
+            );
             check_problems(&problems, bytes);
         }
     }

@@ -33,5 +33,8 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<ListenAddress>, Ve
     let listen = with_settings(file, &files, &problems, |root| {
         settings::read_management_listen(root, &read)
     });
-    listen.flatten().ok_or_else(|| problems.into_sorted())
+    listen.flatten().ok_or_else(|| {
+        problems.explain_failure("settings");
+        problems.into_sorted()
+    })
 }

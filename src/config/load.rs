@@ -20,6 +20,9 @@ use super::settings::{self, ReadSettings, Settings};
 use super::sources::{Files, SourceFiles, is_definition};
 use crate::domain::Connection;
 
+/// The place of a problem that may be in any layer of the settings.
+const SETTINGS: &str = "settings";
+
 /// The inputs of a load.
 #[derive(Default)]
 pub struct LoadOptions {
@@ -141,6 +144,9 @@ fn load_from(
     // Last, because reading the definitions looks variables up too.
     report_unknown_variables(environment, &problems);
     let sources = files.into_sources(file, read.files);
+    if settings.is_none() {
+        problems.explain_failure(SETTINGS);
+    }
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
     let outcome = match settings {
@@ -177,6 +183,9 @@ pub fn load_paths(
         can_be_set: true,
     });
     let definitions = Definitions::Listed(paths.to_vec());
+    if secrets.is_none() {
+        problems.explain_failure(SETTINGS);
+    }
     let secrets = secrets.unwrap_or_default();
     let read = read_connections(definitions, None, &secrets, &context, &problems);
     let failed = problems.has_errors();
@@ -348,6 +357,9 @@ impl<'a> DefinitionReader<'a> {
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
         for defined in read_definitions(&Field::root(&node, input), stem, &context) {
+            if defined.connection.is_none() {
+                self.problems.explain_failure(&origin.label);
+            }
             self.add_definition(defined);
         }
     }
@@ -374,3 +386,6 @@ impl<'a> DefinitionReader<'a> {
         self.connections.extend(connection);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,6 +184,12 @@ impl<'a> Object<'a> {
             .read_object(self.field_spec(name)?.object_spec()?)
     }
 
+    /// Returns whether the mapping is in a file. A section that is in no file, or that is not a
+    /// mapping there, is read as an empty mapping, which has no place.
+    pub(super) fn is_in_file(&self) -> bool {
+        self.field.node.place.line > 0
+    }
+
     /// Returns whether the field is set, with a value or without one.
     pub(super) fn has_field(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, _)| is_named(key, name))
@@ -213,17 +219,22 @@ impl<'a> Object<'a> {
 
     fn report_missing(&self) {
         for FieldSpec { name, required, .. } in self.spec.fields {
-            let Some(remedy) =
-                required.filter(|_| !self.has_field(name) && !self.has_misspelling_of(name))
-            else {
-                continue;
-            };
-            let problem = self
-                .field
-                .problem("missing_field", format!("`{name}` is missing"));
-            let path = join_path(&self.field.path, name);
-            self.field.push(problem.field(path).remedy(remedy));
+            if let Some(remedy) = required {
+                self.report_missing_field(name, remedy);
+            }
         }
+    }
+
+    /// Reports a field that is missing, unless the mapping has it or a misspelling of it.
+    pub(super) fn report_missing_field(&self, name: &str, remedy: &str) {
+        if self.has_field(name) || self.has_misspelling_of(name) {
+            return;
+        }
+        let problem = self
+            .field
+            .problem("missing_field", format!("`{name}` is missing"));
+        let path = join_path(&self.field.path, name);
+        self.field.push(problem.field(path).remedy(remedy));
     }
 
     fn report_unknown(&self) {

@@ -152,6 +152,17 @@ impl Problems {
         self.found.borrow().iter().any(Problem::is_error)
     }
 
+    /// Adds an internal error if there is no error yet. Called for a load that failed, so that the
+    /// operator always gets a reason.
+    pub(super) fn explain_failure(&self, file: &str) {
+        if self.has_errors() {
+            return;
+        }
+        let message = "cannot be loaded, and the reason is not known; this is a bug in egressd";
+        let problem = Problem::whole(file, "internal", message.to_owned());
+        self.push(problem.remedy("report it; until it is fixed, undo the last change of the file"));
+    }
+
     /// Returns all problems, sorted by file (in the order in which files were first reported) and
     /// place.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
@@ -200,6 +211,18 @@ mod tests {
         let found = problems.into_sorted();
         assert_eq!(found.len(), Problems::MAX + 1);
         assert!(found.iter().any(|p| p.code == "too_many_problems"));
+    }
+
+    #[test]
+    fn a_failure_without_an_error_gets_one() {
+        let problems = Problems::default();
+        problems.push(Problem::whole("f", "x", "y".into()).warning());
+        problems.explain_failure("f");
+        problems.explain_failure("f");
+        let found = problems.into_sorted();
+        let codes: Vec<&str> = found.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, ["x", "internal"]);
+        assert!(found[1].is_error() && !found[1].remedy.is_empty());
     }
 
     #[test]

@@ -180,7 +180,7 @@ fn read_management(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<Ma
     // An incomplete login is an error and never means that no login is required.
     let is_wanted = is_written || username.is_some() || password.is_some();
     let basic_auth = if is_wanted {
-        read_basic_auth(username, password, read.context).map(Some)
+        read_basic_auth(&login, username, password, read.context).map(Some)
     } else {
         Some(None)
     };
@@ -214,19 +214,26 @@ fn report_non_loopback(field: &Field<'_>, address: &ListenAddress, setting: Opti
     field.report("non_loopback", message, remedy);
 }
 
+/// Reads a login that is required. `section` is the mapping in the file.
 fn read_basic_auth(
+    section: &Object<'_>,
     username: Option<Field<'_>>,
     password: Option<Field<'_>>,
     context: &ResolveContext<'_>,
 ) -> Option<BasicAuth> {
-    if let (Some(lonely), None) | (None, Some(lonely)) = (&username, &password) {
-        let message = "`management.basic_auth` needs both `username` and `password`";
-        let problem = lonely.problem("missing_field", message);
-        let problem = problem.field("management.basic_auth");
-        lonely.push(problem.remedy("write both, or neither"));
-        return None;
-    }
-    let (field, password) = (username?, password?);
+    let (field, password) = match (username, password) {
+        (Some(username), Some(password)) => (username, password),
+        (Some(username), None) => return reject_lonely(section, &username, "password"),
+        (None, Some(password)) => return reject_lonely(section, &password, "username"),
+        (None, None) => {
+            // A section that is not a mapping, or has no value, was reported as such.
+            if section.is_in_file() {
+                section.report_missing_field("username", "write `username: …`");
+                section.report_missing_field("password", "write `password: {env: NAME}`");
+            }
+            return None;
+        }
+    };
     let (username, password) = (context.read_secret(&field), context.read_secret(&password));
     let (username, password) = (username?, password?);
     let Ok(username) = Username::try_from(username) else {
@@ -239,6 +246,17 @@ fn read_basic_auth(
         return None;
     };
     Some(BasicAuth::new(username, password))
+}
+
+/// Reports that only one field of a login is set. A field without a value was reported as such.
+fn reject_lonely<T>(section: &Object<'_>, lonely: &Field<'_>, missing: &str) -> Option<T> {
+    if !section.has_field(missing) {
+        let message = "`management.basic_auth` needs both `username` and `password`";
+        let problem = lonely.problem("missing_field", message);
+        let problem = problem.field("management.basic_auth");
+        lonely.push(problem.remedy("write both, or neither"));
+    }
+    None
 }
 
 fn read_egress(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<EgressSettings> {

@@ -109,6 +109,58 @@ fn mistakes_in_the_file() {
 }
 
 #[test]
+fn a_login_without_any_field() {
+    let text = "management:\n  basic_auth: {}\n";
+    let world = world(text);
+    let found = world.load().err().unwrap_or_default();
+    let places = found.iter().map(|problem| {
+        assert!(!problem.remedy.is_empty());
+        (problem.code, problem.field.as_str(), problem.line)
+    });
+    let expected = ["username", "password"].map(|name| {
+        (
+            "missing_field",
+            format!("management.basic_auth.{name}"),
+            Some(2),
+        )
+    });
+    assert!(
+        places.eq(expected
+            .iter()
+            .map(|(code, field, line)| (*code, field.as_str(), *line))),
+        "{found:#?}"
+    );
+    assert!(
+        found
+            .iter()
+            .all(|problem| problem.file.ends_with("egressd.yaml"))
+    );
+    // Variables complete the section of the file.
+    let complete = world
+        .variable("EGRESSD_MANAGEMENT_BASIC_AUTH_USERNAME", "u")
+        .variable("EGRESSD_MANAGEMENT_BASIC_AUTH_PASSWORD", "p");
+    assert!(loaded(&complete).settings.management.basic_auth.is_some());
+}
+
+#[test]
+fn a_mistake_in_a_login_is_one_problem() {
+    for (login, code, field) in [
+        ("", "no_value", "management.basic_auth"),
+        ("u:p", "wrong_type", "management.basic_auth"),
+        (
+            "{username: , password: p}",
+            "no_value",
+            "management.basic_auth.username",
+        ),
+    ] {
+        let problem = &world(&format!("management: {{basic_auth: {login}}}"));
+        let found = problem.load().err().unwrap_or_default();
+        let found: Vec<_> = found.iter().map(|p| (p.code, p.field.as_str())).collect();
+        assert_eq!(found, [(code, field)]);
+    }
+}
+
+#[test]
 fn listeners_that_are_equal() {
     // F-19
     for (proxy, management) in [
