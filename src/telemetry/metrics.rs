@@ -34,7 +34,7 @@ mod tests;
 mod tokens;
 mod totals;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -75,6 +75,9 @@ pub struct Metrics {
     /// The Unix time when the configuration in use was loaded, in milliseconds.
     loaded: AtomicI64,
     memory: Mutex<Option<MemoryUse>>,
+    /// The counters of the credentials in use. The store of credentials drops counters that only it
+    /// holds, and they must exist before the first token request.
+    token_counters: Mutex<Vec<Arc<TokenCounters>>>,
 }
 
 /// A memory limit and the memory in use.
@@ -108,6 +111,7 @@ impl Metrics {
             reload_succeeded: AtomicBool::new(true),
             loaded: AtomicI64::new(Timestamp::now().as_millisecond()),
             memory: Mutex::default(),
+            token_counters: Mutex::default(),
         };
         metrics.sync_clock();
         metrics
@@ -197,14 +201,25 @@ impl Metrics {
 
     /// Sets the token counters of all connections whose credential uses tokens. Must be called for
     /// each generation of the configuration, before its connections are used.
-    pub fn set_token_counters(&self, mut counters: BTreeMap<&str, Arc<TokenCounters>>) {
-        // The series of token requests exist before the first request of a connection.
-        for id in counters.keys() {
-            self.connection_metrics(id);
+    pub fn set_token_counters(&self, counters: BTreeMap<&str, Arc<TokenCounters>>) {
+        let address = |counters: &Arc<TokenCounters>| Arc::as_ptr(counters).addr();
+        let mut connections: HashMap<usize, Vec<_>> = HashMap::new();
+        for (id, counters) in &counters {
+            // The series of token requests exist before the first request of a connection.
+            let connection = self.connection_metrics(id);
+            let counts = connection
+                .tokens
+                .get_or_init(|| counters.shared_counts().into());
+            let sharing = connections.entry(address(counters)).or_default();
+            sharing.push(Arc::clone(counts));
         }
-        for (id, connection) in self.connections.lock().iter() {
-            connection.tokens.lock().set_current(counters.remove(&**id));
+        let counters: Vec<Arc<TokenCounters>> = counters.into_values().collect();
+        for counters in &counters {
+            if let Some(connections) = connections.remove(&address(counters)) {
+                counters.set_connections(connections);
+            }
         }
+        *self.token_counters.lock() = counters;
     }
 
     fn connection_metrics(&self, id: &str) -> Arc<ConnectionMetrics> {

@@ -110,7 +110,7 @@ impl Grants {
             }
             kept
         });
-        // The metrics hold the counters of the connections in use, and each grant holds its own.
+        // The metrics hold the counters of the credentials in use, and each grant holds its own.
         let mut counters = self.counters.lock();
         counters.retain(|_, counters| Arc::strong_count(counters) > 1);
     }

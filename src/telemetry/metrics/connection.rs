@@ -1,7 +1,7 @@
 //! The metrics of one connection: its label values, and the counters of each worker.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -9,7 +9,7 @@ use super::Metrics;
 use super::counters::{Counters, EndedExchange};
 use super::labels::{LabelValues, SeriesKey};
 use super::sockets::SocketCounters;
-use super::tokens::TokenHistory;
+use super::tokens::TokenCounts;
 use super::totals::Totals;
 
 /// The metrics of a connection, for the life of the process.
@@ -18,7 +18,8 @@ pub(super) struct ConnectionMetrics {
     labels: Mutex<LabelValues>,
     /// The counters, by the number of the worker.
     workers: Mutex<BTreeMap<usize, Arc<Counters>>>,
-    pub(super) tokens: Mutex<TokenHistory>,
+    /// The token requests, once a credential of the connection uses tokens.
+    pub(super) tokens: OnceLock<Arc<TokenCounts>>,
 }
 
 /// Records the exchanges of one worker with one generation of a connection.
@@ -38,7 +39,7 @@ impl ConnectionMetrics {
         for counters in workers {
             totals.add(&counters);
         }
-        totals.tokens = self.tokens.lock().totals();
+        totals.tokens = self.tokens.get().map(|counts| counts.totals());
         // A route gets its number before it is counted. Reading the numbers after the counts
         // therefore finds all of them.
         totals.routes = self.labels.lock().routes();

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::Scrape;
-use crate::support::{Agent, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::token_endpoint::token;
+use crate::support::{Agent, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 #[test]
 fn counts_outlive_changes_and_removal() {
@@ -42,6 +43,31 @@ fn counts_outlive_changes_and_removal() {
     assert_eq!(gone.value(granted), 2.0);
     assert_eq!(gone.value("egressd_connections"), 1.0);
     assert_eq!(gone.value("egressd_config_reload_success"), 1.0);
+}
+
+#[test]
+fn a_token_request_that_ends_after_its_credential_was_replaced_is_counted() {
+    let up = Upstream::body("hello");
+    let gate = Gate::new();
+    let _opened = gate.open_on_drop();
+    let answers = [
+        TokenAnswer::token(&token(1)).once_open(&gate),
+        TokenAnswer::token(&token(2)),
+    ];
+    let tokens = TokenEndpoint::script(answers);
+    let crm = connection("crm").allow("/").upstream(&up).oauth(&tokens);
+    let sidecar = Sidecar::with(crm.clone()).start();
+    let mut earlier = Agent::connect(&sidecar);
+    earlier.send("GET /crm/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    tokens.wait_for_calls(1);
+    let rotated = crm.grant("client_secret", json!("another-planted-secret"));
+    sidecar.reload(&[rotated]).unwrap();
+    Agent::connect(&sidecar).get("/crm/").expect_status(200);
+    gate.open();
+    earlier.reply().expect_status(200);
+    let scrape = Scrape::after(&sidecar, 2);
+    let granted = "egressd_oauth_token_requests_total{connection=\"crm\",result=\"ok\"}";
+    assert_eq!((scrape.value(granted), tokens.calls()), (2.0, 2));
 }
 
 #[test]
