@@ -1,0 +1,184 @@
+//! Parses the request that an operator writes, as curl and hyper would parse it.
+
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use thiserror::Error;
+
+use super::super::identify::not_canonical;
+use super::super::refusal::Refusal;
+use crate::domain::caller;
+use crate::route::CanonicalPath;
+
+/// The most headers of a request. hyper answers a request that has more with 431 itself.
+const MAX_HEADERS: usize = 100;
+
+/// The reason why the arguments do not describe a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum InvalidRequest {
+    /// The method is not an HTTP token (RFC 9110 §9.1).
+    #[error("the method is not a valid HTTP token; write one such as GET")]
+    Method,
+    /// The target is neither a path nor an `http://` URL that hyper could parse.
+    #[error("the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy")]
+    Target,
+    /// The target is an `https://` URL of this proxy, which serves plain HTTP.
+    #[error("agents reach egressd over plain HTTP; write `http://` instead of `https://`")]
+    Https,
+    /// A header is not valid. `number` counts the headers from 1.
+    #[error("header {number} (`-H`) {fault}")]
+    Header {
+        /// The number of the header, from 1.
+        number: usize,
+        /// The reason.
+        fault: HeaderFault,
+    },
+    /// There are more headers than hyper accepts.
+    #[error("a request has at most {MAX_HEADERS} headers; egressd answers more with 431")]
+    TooManyHeaders,
+    /// A header describes a body, but the explained request has none.
+    #[error(
+        "a request is explained without a body; leave out Content-Length and Transfer-Encoding"
+    )]
+    Body,
+    /// The query has a character that must be percent-encoded.
+    #[error("the query has a character that must be percent-encoded; write a space as `%20`")]
+    Query,
+}
+
+/// The reason why a text is not a header. The message must not contain the text, which may hold a
+/// secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum HeaderFault {
+    /// The text has no colon.
+    #[error("has no colon; write `NAME: VALUE`, or `NAME;` for an empty value")]
+    NoColon,
+    /// The text is `@FILE`, with which curl reads headers from a file.
+    #[error("names a file, which is not supported; write each header as `-H 'NAME: VALUE'`")]
+    File,
+    /// The name is empty.
+    #[error("has no name; write `NAME: VALUE`")]
+    NoName,
+    /// The name has a space or a tab, or one stands before the colon.
+    #[error("has a blank in its name or before the colon; write `NAME: VALUE`")]
+    BlankInName,
+    /// The name has another character that is not allowed (RFC 9110 §5.6.2).
+    #[error("has a character in its name that is not allowed; use letters, digits and `-`")]
+    Name,
+    /// The value has a control character (RFC 9110 §5.5).
+    #[error("has a line break or another control character in its value; remove it")]
+    Value,
+}
+
+/// A request as an operator writes it.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestInput<'a> {
+    /// The method, such as `GET`.
+    pub method: &'a str,
+    /// The target as an agent writes it: `/id/path` or `http://127.0.0.1:8080/id/path`.
+    pub target: &'a str,
+    /// Headers, each as curl's `-H` takes it: `NAME: VALUE`, or `NAME;` for an empty value. curl
+    /// sends no header for `NAME:`.
+    pub headers: &'a [String],
+}
+
+/// Parses a request. A path that hyper's parser would refuse with an empty body is refused as a
+/// path that is not canonical.
+pub(super) fn parse_request(
+    request: RequestInput<'_>,
+    allowed_hosts: &[String],
+) -> Result<Result<Parts, Refusal>, InvalidRequest> {
+    let method =
+        Method::from_bytes(request.method.as_bytes()).map_err(|_| InvalidRequest::Method)?;
+    // Clients never send a fragment (RFC 9110 §7.1).
+    let target = request.target.split('#').next().unwrap_or_default();
+    if target.is_empty() {
+        return Err(InvalidRequest::Target);
+    }
+    let (host, path) = match target.strip_prefix("http://") {
+        Some(rest) => rest
+            .split_at_checked(rest.find('/').unwrap_or(rest.len()))
+            .ok_or(InvalidRequest::Target)?,
+        None => ("localhost", target),
+    };
+    if names_own_host_over_https(request.target, allowed_hosts) {
+        return Err(InvalidRequest::Https);
+    }
+    let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
+    if request.headers.len() > MAX_HEADERS {
+        return Err(InvalidRequest::TooManyHeaders);
+    }
+    let headers = parse_headers(request.headers, host)?;
+    let path = if path.is_empty() { "/" } else { path };
+    let Ok(uri) = Uri::try_from(path) else {
+        let path = path.split('?').next().unwrap_or_default();
+        if !path.starts_with('/') {
+            return Err(InvalidRequest::Target);
+        }
+        return match CanonicalPath::parse(path.as_bytes()) {
+            Err(error) => Ok(Err(not_canonical(error))),
+            Ok(_) => Err(InvalidRequest::Query),
+        };
+    };
+    let mut parsed = Request::new(());
+    *parsed.method_mut() = method;
+    *parsed.uri_mut() = uri;
+    *parsed.headers_mut() = headers;
+    Ok(Ok(parsed.into_parts().0))
+}
+
+/// Returns whether the target is an `https://` URL of egressd itself. A client with such a base URL
+/// fails in its TLS handshake, so there is no request to explain. Any other `https://` URL is
+/// explained as a request to a forward proxy.
+fn names_own_host_over_https(target: &str, allowed_hosts: &[String]) -> bool {
+    let Some(rest) = target.strip_prefix("https://") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    caller::check_host(authority.as_bytes(), allowed_hosts).is_ok()
+}
+
+/// Parses the headers, and adds `host` if they have no Host.
+fn parse_headers(texts: &[String], host: HeaderValue) -> Result<HeaderMap, InvalidRequest> {
+    let mut headers = HeaderMap::new();
+    let mut has_host = true;
+    for (number, text) in (1..).zip(texts) {
+        let parsed = parse_header(text);
+        match parsed.map_err(|fault| InvalidRequest::Header { number, fault })? {
+            (name, Some(value)) => {
+                headers.append(name, value);
+            }
+            (name, None) => has_host &= name != HOST,
+        }
+    }
+    if has_host {
+        headers.entry(HOST).or_insert(host);
+    }
+    Ok(headers)
+}
+
+/// Parses a header as curl's `-H` does. The value is `None` for `NAME:`, which curl does not send,
+/// not even if it would add the header itself (curl(1)).
+fn parse_header(text: &str) -> Result<(HeaderName, Option<HeaderValue>), HeaderFault> {
+    let blanks = [' ', '\t'];
+    let (name, value) = match (text.split_once(':'), text.trim_end().strip_suffix(';')) {
+        (Some((name, value)), _) => (
+            name,
+            Some(value.trim_matches(blanks)).filter(|v| !v.is_empty()),
+        ),
+        (None, Some(name)) => (name, Some("")),
+        (None, None) if text.starts_with('@') => return Err(HeaderFault::File),
+        (None, None) => return Err(HeaderFault::NoColon),
+    };
+    if name.is_empty() {
+        return Err(HeaderFault::NoName);
+    }
+    if name.contains(blanks) {
+        return Err(HeaderFault::BlankInName);
+    }
+    let name = name.parse().map_err(|_| HeaderFault::Name)?;
+    // hyper accepts bytes above 0x7f in a value as well.
+    let value = value.map(|value| HeaderValue::from_bytes(value.as_bytes()));
+    let value = value.transpose().map_err(|_| HeaderFault::Value)?;
+    Ok((name, value))
+}
