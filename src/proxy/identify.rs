@@ -195,8 +195,13 @@ fn refuse_long_target(parts: &Parts) -> Result<(), Refusal> {
     if length <= MAX_TARGET_BYTES {
         return Ok(());
     }
-    Err(Refusal::new(
+    Err(target_too_long(length))
+}
+
+/// Returns the refusal of a target of this many bytes.
+pub(super) fn target_too_long(length: usize) -> Refusal {
+    Refusal::new(
         RefusalCode::TargetTooLong,
         format!("The request target has {length} bytes; at most {MAX_TARGET_BYTES} are allowed."),
-    ))
+    )
 }

@@ -5,13 +5,19 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use thiserror::Error;
 
-use super::super::identify::not_canonical;
+use super::super::identify::{not_canonical, target_too_long};
 use super::super::refusal::Refusal;
 use crate::domain::caller;
 use crate::route::CanonicalPath;
 
 /// The most headers of a request. hyper answers a request that has more with 431 itself.
 const MAX_HEADERS: usize = 100;
+
+/// The longest target that hyper parses, in bytes. It answers a longer one with 414 itself.
+const MAX_URI_BYTES: usize = 65_534;
+
+/// The longest name of a header, in bytes. hyper answers a longer one with 431 itself.
+const MAX_NAME_BYTES: usize = 65_535;
 
 /// The reason why the arguments do not describe a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -34,7 +40,9 @@ pub enum InvalidRequest {
         fault: HeaderFault,
     },
     /// There are more headers than hyper accepts.
-    #[error("a request has at most {MAX_HEADERS} headers; egressd answers more with 431")]
+    #[error(
+        "a request has at most {MAX_HEADERS} headers, Host included; egressd answers more with 431"
+    )]
     TooManyHeaders,
     /// A header describes a body, but the explained request has none.
     #[error(
@@ -65,6 +73,9 @@ pub enum HeaderFault {
     /// The name has another character that is not allowed (RFC 9110 §5.6.2).
     #[error("has a character in its name that is not allowed; use letters, digits and `-`")]
     Name,
+    /// The name is longer than hyper accepts.
+    #[error("has a name of more than {MAX_NAME_BYTES} bytes; egressd answers it with 431")]
+    LongName,
     /// The value has a control character (RFC 9110 §5.5).
     #[error("has a line break or another control character in its value; remove it")]
     Value,
@@ -82,8 +93,8 @@ pub struct RequestInput<'a> {
     pub headers: &'a [String],
 }
 
-/// Parses a request. A path that hyper's parser would refuse with an empty body is refused as a
-/// path that is not canonical.
+/// Parses a request. A target that hyper itself would refuse, with an empty body, gets the refusal
+/// of egressd with the same status: as too long, or as a path that is not canonical.
 pub(super) fn parse_request(
     request: RequestInput<'_>,
     allowed_hosts: &[String],
@@ -96,21 +107,25 @@ pub(super) fn parse_request(
         return Err(InvalidRequest::Target);
     }
     let (host, path) = match target.strip_prefix("http://") {
-        Some(rest) => rest
-            .split_at_checked(rest.find('/').unwrap_or(rest.len()))
-            .ok_or(InvalidRequest::Target)?,
-        None => ("localhost", target),
+        Some(rest) => {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (host, path) = rest.split_at_checked(end).ok_or(InvalidRequest::Target)?;
+            // Clients send `/` for an empty path, also before a query (RFC 9112 §3.2.1).
+            let slash = if path.starts_with('/') { "" } else { "/" };
+            (host, format!("{slash}{path}"))
+        }
+        None => ("localhost", target.to_owned()),
     };
+    let path = path.as_str();
     if names_own_host_over_https(request.target, allowed_hosts) {
         return Err(InvalidRequest::Https);
     }
     let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
-    if request.headers.len() > MAX_HEADERS {
-        return Err(InvalidRequest::TooManyHeaders);
-    }
     let headers = parse_headers(request.headers, host)?;
-    let path = if path.is_empty() { "/" } else { path };
     let Ok(uri) = Uri::try_from(path) else {
+        if path.len() > MAX_URI_BYTES {
+            return Ok(Err(target_too_long(path.len())));
+        }
         let path = path.split('?').next().unwrap_or_default();
         if !path.starts_with('/') {
             return Err(InvalidRequest::Target);
@@ -141,18 +156,23 @@ fn names_own_host_over_https(target: &str, allowed_hosts: &[String]) -> bool {
 /// Parses the headers, and adds `host` if they have no Host.
 fn parse_headers(texts: &[String], host: HeaderValue) -> Result<HeaderMap, InvalidRequest> {
     let mut headers = HeaderMap::new();
-    let mut has_host = true;
+    let mut sends_host = true;
     for (number, text) in (1..).zip(texts) {
         let parsed = parse_header(text);
         match parsed.map_err(|fault| InvalidRequest::Header { number, fault })? {
-            (name, Some(value)) => {
+            // A map panics if it gets tens of thousands of headers.
+            (name, Some(value)) if headers.len() <= MAX_HEADERS => {
                 headers.append(name, value);
             }
-            (name, None) => has_host &= name != HOST,
+            (_, Some(_)) => {}
+            (name, None) => sends_host &= name != HOST,
         }
     }
-    if has_host {
+    if sends_host {
         headers.entry(HOST).or_insert(host);
+    }
+    if headers.len() > MAX_HEADERS {
+        return Err(InvalidRequest::TooManyHeaders);
     }
     Ok(headers)
 }
@@ -175,6 +195,9 @@ fn parse_header(text: &str) -> Result<(HeaderName, Option<HeaderValue>), HeaderF
     }
     if name.contains(blanks) {
         return Err(HeaderFault::BlankInName);
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(HeaderFault::LongName);
     }
     let name = name.parse().map_err(|_| HeaderFault::Name)?;
     // hyper accepts bytes above 0x7f in a value as well.

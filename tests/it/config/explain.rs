@@ -61,6 +61,12 @@ const ROWS: &[(&str, Exit, &str)] = &[
         Exit::Success,
         "list of connections",
     ),
+    (
+        "GET http://localhost?x",
+        Exit::Success,
+        "list of connections",
+    ),
+    ("GET ?x", Exit::Usage, ""),
     ("POST /", Exit::Failure, "404 connection_not_found"),
     ("GET /crm", Exit::Failure, "403 route_not_allowed"),
     (
@@ -416,6 +422,47 @@ fn the_explained_headers_are_the_ones_that_arrive() {
             assert_eq!(arrived, told, "{id} {method} {headers:?}");
         }
     }
+}
+
+#[test]
+fn the_limits_of_a_head_are_those_of_the_proxy() {
+    let up = Upstream::body("fine");
+    let crm = connection("crm").allow("/").upstream(&up);
+    let world = World::new()
+        .file("egressd.yaml", "connections: [crm.json]")
+        .file("crm.json", crm.definition().to_string());
+    let sidecar = Sidecar::with(crm).start();
+    let serve = |target: &str, headers: &[&str]| {
+        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
+        Agent::connect(&sidecar).exchange(request).status
+    };
+    let long_query = format!("/crm/?{}", "a".repeat(70_000));
+    let long_name = format!("{}: b", "a".repeat(70_000));
+    let headers = ["A: b"; 101];
+    // The implied Host is one more header.
+    assert_eq!(serve("/crm/", &headers[..99]), 200);
+    let (exit, explained) = explain_json(&world, "/crm/", &headers[..99]);
+    assert_eq!(exit, Exit::Success, "{explained}");
+    let own_host = [&["Host: localhost"], &headers[..99]].concat();
+    let (exit, explained) = explain_json(&world, "/crm/", &own_host);
+    assert_eq!(exit, Exit::Success, "{explained}");
+    for headers in [&headers[..100], &headers[..], &[long_name.as_str()]] {
+        assert_eq!(serve("/crm/", headers), 431);
+        let (exit, explained) = explain_json(&world, "/crm/", headers);
+        let message = explained["message"].as_str().unwrap();
+        assert!(
+            exit == Exit::Usage && message.contains("431"),
+            "{explained}"
+        );
+    }
+    // hyper answers 431 if it has read 64 KiB and not yet the end of the head.
+    assert!(matches!(serve(&long_query, &[]), 414 | 431));
+    let (exit, explained) = explain_json(&world, &long_query, &[]);
+    assert_eq!(
+        (exit, &explained["code"]),
+        (Exit::Failure, &json!("target_too_long"))
+    );
 }
 
 #[test]
