@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod doctor;
 mod explain;
+mod generate;
 mod healthcheck;
 mod probe;
 mod schema;
@@ -100,6 +101,8 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Report which parts of the agent's sandbox are not closed; run it where the agent runs
     Doctor(doctor::Doctor),
+    /// Generate shell completions and manual pages
+    Generate(generate::Generate),
 }
 
 /// Runs the command that the arguments name. The first argument is the name of the program.
@@ -134,6 +137,7 @@ fn run_command(
         Command::Schema(schema) => schema.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(environment, streams),
         Command::Doctor(doctor) => doctor.run(&environment, streams),
+        Command::Generate(generate) => generate.run(streams),
     };
     done.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {

@@ -15,6 +15,7 @@ mod dumps;
 mod examples;
 mod faults;
 mod framing;
+mod generate;
 mod hardening;
 mod headers;
 mod healthcheck;

@@ -11,6 +11,7 @@ pub(crate) mod connection;
 pub(crate) mod gate;
 pub(crate) mod h2;
 pub(crate) mod h2_echo;
+pub(crate) mod help;
 pub(crate) mod limited;
 pub(crate) mod message;
 pub(crate) mod metrics;
