@@ -3,10 +3,10 @@
 //!
 //! Each worker is a thread with a current-thread runtime, and has its own accept queue, upstream
 //! sockets and ticker. The alternative, one multi-threaded runtime with a shared pool, was slower
-//! (responses of 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): the CPU
-//! time of a request was 0.95–0.97 of nginx's with workers and 0.95–1.01 with the shared runtime,
-//! and p99 latency was 0.83–0.95 against 1.06–1.55. Threads are not pinned to cores, because a
-//! pinned thread waits while another process uses its core.
+//! (responses of 1 KiB, 32 sockets, two cores, two runs of four rounds each, compared with nginx):
+//! the CPU time of a request was 0.95–0.97 of nginx's with workers and 0.95–1.01 with the shared
+//! runtime, and p99 latency was 0.83–0.95 against 1.06–1.55. Threads are not pinned to cores,
+//! because a pinned thread waits while another process uses its core.
 
 mod background;
 mod confinement;

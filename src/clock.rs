@@ -1,4 +1,5 @@
-//! The clock by which tokens expire. Unlike `Instant`, it also runs while the machine is suspended.
+//! The clock that decides when tokens expire. Unlike `Instant`, it also runs while the machine is
+//! suspended.
 //!
 //! `CLOCK_MONOTONIC`, and with it the `Instant` of `std` and `tokio`, stops during suspension
 //! (clock_gettime(2)), so a token that is measured on it would look valid for hours after its
@@ -42,7 +43,7 @@ impl Clock {
         Self(None)
     }
 
-    /// Returns a clock that reads what this function returns.
+    /// Returns a clock that takes its time from this function.
     pub fn from_fn(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
     }

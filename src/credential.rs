@@ -55,7 +55,7 @@ impl Credentials {
         }
     }
 
-    /// Returns the credential of a connection, and creates it if needed. `key` is the one of the
+    /// Returns the credential of a connection, and creates it if needed. `key` is the key of the
     /// connection's snapshot entry, which is unique across generations.
     ///
     /// Takes a lock that all workers share, so a request looks into the map of its own worker
@@ -101,15 +101,15 @@ impl Credentials {
         self.guard.counts()
     }
 
-    /// Returns why a connection refuses all requests, if a response held a credential that can be
-    /// guessed. `key` is that of [`Credentials::get_or_create_credential`].
+    /// Returns the reason why a connection refuses all requests, if a response held a credential
+    /// that can be guessed. `key` is that of [`Credentials::get_or_create_credential`].
     pub fn exposure(&self, key: u64) -> Option<Exposure> {
         self.guard.exposure(key)
     }
 
-    /// Drops what belongs to no live connection, tokens included. A request that holds a credential
-    /// keeps it. `live` is called under the lock, when no credential can be added: a grant that is
-    /// dropped too early would soon exist twice.
+    /// Drops the credentials and tokens that belong to no live connection. A request that holds a
+    /// credential keeps it. `live` is called under the lock, when no credential can be added.
+    /// Otherwise a grant could be dropped too early, and a second one would be created.
     pub fn retain_live(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
         let mut credentials = self.by_connection.lock();
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());

@@ -124,8 +124,8 @@ impl Hardening {
         self
     }
 
-    /// Like [`Hardening::confine`], for a process without other threads. Reports both measures as
-    /// failed if there are other threads, because these would stay unconfined.
+    /// Does the same as [`Hardening::confine`], for a process without other threads. Reports both
+    /// measures as failed if there are other threads, because these would stay unconfined.
     #[must_use]
     pub fn confine_process(self, paths: &AllowedPaths) -> Self {
         match thread_count() {

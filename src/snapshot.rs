@@ -62,8 +62,8 @@ impl ConnectionEntry {
         }
     }
 
-    /// Returns when the connection was soft-deleted: by its definition, or because its definition
-    /// vanished.
+    /// Returns the time at which the connection was soft-deleted: by its definition, or because its
+    /// definition vanished.
     pub fn delete_time(&self) -> Option<Timestamp> {
         self.vanished.or(self.connection.delete_time)
     }
@@ -171,7 +171,7 @@ impl Snapshot {
         &self.hash
     }
 
-    /// Returns when the snapshot was created.
+    /// Returns the time at which the snapshot was created.
     pub fn compiled(&self) -> Timestamp {
         self.compiled
     }

@@ -51,11 +51,11 @@ const LEAST_KEPT_BACK: usize = 4;
 /// The number of descriptors that each kind of socket may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DescriptorShares {
-    /// The process's limit.
+    /// The descriptor limit of the process.
     pub(super) limit: usize,
-    /// Agents' sockets.
+    /// The number for agents' sockets.
     pub(super) agents: usize,
-    /// Operators' sockets.
+    /// The number for operators' sockets.
     pub(super) management: usize,
     /// The lowest descriptor number that neither agents nor upstreams may use.
     pub(super) kept_back_from: usize,

@@ -156,8 +156,8 @@ pub fn start_error(error: io::Error) -> io::Error {
     io::Error::other(StartError::System(error).to_string())
 }
 
-/// Waits until both logs are written, for each at most `patience`. The problem log is last, because
-/// it reports the lines that the access log lost.
+/// Waits until both logs are written, at most `patience` for each of them. The problem log is last,
+/// because it reports the lines that the access log lost.
 fn flush_logs(logs: &Logs, patience: Duration) {
     let _in_time = logs.access.flush(patience);
     let _in_time = logs.problems.flush(patience);

@@ -1,8 +1,8 @@
 //! `egressd healthcheck`: checks if the egressd that runs with these settings is ready, for images
 //! without a shell or curl.
 //!
-//! A container runtime runs the command every few seconds, so it does little. Of the settings it
-//! reads the addresses of the management API, and it opens no definition and no secret. Other
+//! A container runtime runs the command every few seconds, so it does little. From the settings it
+//! reads only the addresses of the management API. It opens no definition and no secret. Other
 //! mistakes in the settings are not reported: the running process may have started before they were
 //! made.
 

@@ -12,7 +12,7 @@ pub(super) const HARDENING: &str = "EGRESSD_HARDENING";
 /// reported.
 #[derive(Default)]
 pub struct Environment {
-    /// Sorted, so that problems are reported in the same order each time.
+    /// The variables, sorted so that problems are reported in the same order each time.
     variables: BTreeMap<OsString, OsString>,
     looked_up: RefCell<BTreeSet<String>>,
 }

@@ -1,4 +1,4 @@
-//! The piece of the operator's file that is shown beside a problem.
+//! The piece of the operator's file that is shown with a problem.
 //!
 //! Invariant kept here: an excerpt is cut by an allow-list. It contains the key and the value that
 //! the caller may show, the text between them, and the indentation and brackets before them. A

@@ -218,8 +218,8 @@ fn report_invalid_name(field: &Field<'_>, item: &Field<'_>) {
     field.push(problem.remedy("write a name of letters, digits and `-`, then `: ` and the value"));
 }
 
-/// Returns the name with `-` for `_`. CGI maps both to one variable (RFC 3875 §4.1.18), so for an
-/// upstream behind it the two names are the same.
+/// Returns the name with `-` for `_`. CGI maps both to one variable (RFC 3875 §4.1.18), so an
+/// upstream that uses CGI cannot distinguish the two names.
 fn with_hyphens(name: &HeaderName) -> HeaderName {
     let dashed = name.as_str().replace('_', "-");
     HeaderName::try_from(dashed).unwrap_or_else(|_| name.clone())

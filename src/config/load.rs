@@ -88,7 +88,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
     attempt_load(options).outcome
 }
 
-/// Loads as [`load`] does, and returns the files that were read in any case.
+/// Loads as [`load`] does, and returns the files that were read even if there are problems.
 pub fn attempt_load(options: &LoadOptions) -> LoadAttempt {
     let files = Files::default();
     let file = settings_file(options.config.as_deref(), &files);
@@ -164,9 +164,8 @@ fn load_from(
     LoadAttempt { outcome, sources }
 }
 
-/// Loads the connections of these files and directories alone. Of the settings only `secrets` is
-/// used, and only if it comes from the environment. `values` decides if the values of secrets are
-/// read.
+/// Loads the connections of these files and directories alone. The only setting that is used is
+/// `secrets`, if it comes from the environment. `values` decides if the values of secrets are read.
 pub fn load_paths(
     paths: &[PathBuf],
     environment: &Environment,

@@ -126,12 +126,12 @@ pub enum LogFormat {
 pub enum EventLevel {
     /// Failures.
     Error,
-    /// Also conditions that may lead to a failure.
+    /// Adds conditions that may lead to a failure.
     Warn,
-    /// Also start, reload and shutdown.
+    /// Adds start, reload and shutdown.
     #[default]
     Info,
-    /// Also sessions with upstreams, and tokens.
+    /// Adds sessions with upstreams, and tokens.
     Debug,
     /// Everything.
     Trace,

@@ -1,8 +1,8 @@
 //! Reads files and records what was found, so that a loaded configuration can be compared with the
 //! files that are on the disk later.
 //!
-//! Of a file's content, only a hash is kept. Its key is chosen at random for each process, so the
-//! hash shows whether two contents differ and reveals nothing else about a secret.
+//! Only a hash of a file's content is kept. The key of the hash is chosen at random for each
+//! process, so the hash shows whether two contents differ and reveals nothing else about a secret.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,9 +82,9 @@ impl Files {
         read
     }
 
-    /// Reads a file that holds a secret, like [`Files::read`]. If links matter, `resolved` is the
-    /// real path found by an earlier check. A link that was placed anywhere in it since then is not
-    /// followed.
+    /// Reads a file that holds a secret, like [`Files::read`]. `resolved` is the real path that the
+    /// check of `secrets.allow` found, or `None` if there was no check. A symbolic link that was
+    /// placed in the real path after the check is not followed.
     pub(super) fn read_secret(
         &self,
         path: &Path,

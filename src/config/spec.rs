@@ -176,7 +176,7 @@ pub(super) fn text_like(pattern: &str) -> Value {
     json!({"type": "string", "pattern": pattern})
 }
 
-/// Returns the schema of one of these words.
+/// Returns the schema of a text that must be one of these words.
 pub(super) fn one_of<T>(words: &[(&str, T)]) -> Value {
     let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     json!({"type": "string", "enum": words})

@@ -3,12 +3,12 @@
 //!
 //! [`Grants`] finds the [`Grant`] of a credential. [`Grant`] is the state machine of its tokens:
 //! read its module first. A token request is written by `request`, sent by `endpoint` and counted
-//! by `requester`. `response` parses the response, `state` holds everything beside the current
+//! by `requester`. `response` parses the response, `state` holds everything except the current
 //! token, and `reporter` writes to the problem log. `client_auth_probe` serves `egressd probe`. All
 //! numbers are in `policy`.
 //!
-//! Invariants: tokens exist in memory only and are wiped when dropped. Of what a token endpoint
-//! sends, an agent learns only the kind of failure.
+//! Invariants: tokens exist in memory only and are wiped when dropped. An agent receives nothing
+//! that a token endpoint sends, except the kind of a failure.
 
 mod client_auth_probe;
 mod endpoint;

@@ -41,7 +41,8 @@ impl SigningKey {
 
     /// Prepares a key of any length. RFC 2104 §2 hashes a key that is longer than a block, and pads
     /// others with zeros. The `hmac` crate would do the same, but with a `Result`. An error here
-    /// would come after the configuration was accepted, when no good reaction is left.
+    /// would occur after the configuration was accepted, when egressd can no longer report it as a
+    /// problem of the configuration.
     fn from_bytes(key: &[u8]) -> Self {
         let mut block = Zeroizing::new([0; BLOCK]);
         let fill = |block: &mut [u8; BLOCK], bytes: &[u8]| {

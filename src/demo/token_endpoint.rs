@@ -255,7 +255,7 @@ mod tests {
         let grant = "grant_type=client_credentials";
         let inside = format!("client_id=us+er&client_secret=s%3Ae%25c&{grant}");
         assert_eq!(granted_scope(grant, "us+er:s%3Ae%25c"), all);
-        // The id alone does not authenticate, so it may be in the body beside the header.
+        // The id alone does not authenticate, so it may be in the body in addition to the header.
         assert_eq!(
             granted_scope(&format!("client_id=us+er&{grant}"), "us%20er:s%3Ae%25c"),
             all

@@ -47,9 +47,9 @@ pub(super) enum RuntimeApi {
     Kubelet,
 }
 
-/// Default ports: Docker in plain text and over TLS (docs.docker.com: "Configure remote access for
-/// Docker daemon"), on this machine and on the host around Docker Desktop; the kubelet's
-/// (kubernetes.io: "Ports and Protocols").
+/// The default ports of Docker in plain text and over TLS (docs.docker.com: "Configure remote
+/// access for Docker daemon"), on this machine and on the host of Docker Desktop, and those of the
+/// kubelet (kubernetes.io: "Ports and Protocols").
 const PORTS: &[(&str, RuntimeApi)] = &[
     ("127.0.0.1:2375", RuntimeApi::Engine),
     ("127.0.0.1:2376", RuntimeApi::Engine),

@@ -12,7 +12,7 @@ use crate::probe_client::printable;
 /// The directory of egressd's configuration in its image, and the directories where container
 /// runtimes mount secrets.
 pub(super) const USUAL_FOLDERS: &[&str] = &["/etc/egressd", "/run/secrets", "/var/run/secrets"];
-/// The most nested directories that are searched.
+/// The maximum depth to which nested directories are searched.
 const MAX_DEPTH: usize = 5;
 /// The most entries that are examined in one of [`USUAL_FOLDERS`].
 const MAX_ENTRIES: usize = 2000;

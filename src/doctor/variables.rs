@@ -100,7 +100,7 @@ fn is_service_link(name: &str) -> bool {
         || name.contains("_PORT_")
 }
 
-/// Checks if the proxy variables that HTTP clients read name egressd.
+/// Checks if the proxy variables of HTTP clients contain the address of egressd.
 pub(super) fn proxy_findings(variables: &[Variable], proxy: &ProbeTarget) -> Vec<Finding> {
     let check = SandboxCheck::ProxyVariables;
     let set = variables.iter().filter(|(_, value)| !value.is_empty());

@@ -1,8 +1,9 @@
 //! Header names that an agent cannot choose, grouped by their meaning.
 //!
 //! Servers behind the edge of an upstream may trust headers that only a proxy should set (a
-//! client's address, another target, an identity). A credential header beside the injected one may
-//! let a request act under another account. The names are in [`GROUPS`], with their sources.
+//! client's address, another target, an identity). A credential header in addition to the injected
+//! one may let a request act under another account. The names are in [`GROUPS`], with their
+//! sources.
 
 mod table;
 
@@ -29,7 +30,7 @@ pub enum HeaderCategory {
     Method,
     /// A user, a group, a client certificate.
     Identity,
-    /// An object or account, beside the path, that the request acts on. Allowed by
+    /// An object or account, in addition to the path, that the request acts on. Allowed by
     /// `allow_agent_headers`.
     Resource,
     /// A key or token, or the account it belongs to. Allowed by `allow_agent_headers`.

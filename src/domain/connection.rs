@@ -65,7 +65,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Returns the names of the fields in which two definitions of one id differ, secrets included.
+    /// Returns the names of the fields in which two definitions of one id differ, including
+    /// secrets.
     pub fn changed_fields(&self, other: &Self) -> Vec<&'static str> {
         let Self {
             id: _,

@@ -115,8 +115,8 @@ impl Secret {
         self.bytes.len()
     }
 
-    /// Returns whether the secret begins with this text, in any case. For warnings at load time
-    /// only.
+    /// Returns whether the secret begins with this text, without regard to upper and lower case.
+    /// For warnings at load time only.
     pub(crate) fn begins_with(&self, text: &str) -> bool {
         let start = self.bytes.get(..text.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes()))

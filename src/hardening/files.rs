@@ -1,10 +1,9 @@
 //! File access, restricted by Landlock (landlock(7)): the process can read its configuration and
 //! remove its own sockets, and it can neither write nor execute files.
 //!
-//! All access rights that the kernel supports are handled. The rights that older kernels lack are
-//! covered by the system-call filter, which does not allow their use either: binding a TCP address
-//! (Linux 6.7), `ioctl` on devices (6.10), and signals and abstract sockets of other processes
-//! (6.12).
+//! All access rights that the kernel supports are restricted. For the rights that older kernels
+//! lack, the system-call filter blocks the calls that would use them: binding a TCP address (Linux
+//! 6.7), `ioctl` on devices (6.10), and signals and abstract sockets of other processes (6.12).
 
 use std::io;
 use std::path::{Path, PathBuf};

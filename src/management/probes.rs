@@ -160,7 +160,7 @@ impl ProbeReport {
         let _written = writeln!(self.lines, "[i]{name}: {text}");
     }
 
-    /// Returns the lines if the query asks for them, else one word.
+    /// Returns the lines if the query requests them, otherwise one word.
     fn into_response(self, probe: &str, query: Option<&str>, failure: &str) -> Response {
         let (status, word, verdict) = if self.failed {
             (StatusCode::SERVICE_UNAVAILABLE, failure, "failed")

@@ -71,8 +71,9 @@ impl Query {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` with the name of the parameter, if a parameter is unknown, repeated,
-    /// longer than 2 KiB (8 KiB for `page_token`) or not UTF-8, or if its value is not valid.
+    /// Returns `INVALID_ARGUMENT` with the name of the parameter, if a parameter is unknown,
+    /// repeated, longer than 2 KiB (8 KiB for `page_token`) or not UTF-8, or if its value is not
+    /// valid.
     pub(in crate::management) fn parse(
         raw_query: Option<&str>,
         fields: &'static [FieldSpec],

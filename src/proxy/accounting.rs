@@ -35,8 +35,8 @@ impl RequestProgress {
         self.agent_body.get_or_insert_default().clone()
     }
 
-    /// Replaces the upstream module's report that the request's body failed by the fault of the
-    /// agent.
+    /// Returns the fault of the agent if the upstream module reports only that the request's body
+    /// failed. Otherwise returns the error unchanged.
     pub(super) fn find_cause(&self, error: ExchangeError) -> ExchangeError {
         let body = self.agent_body.as_ref();
         let fault = body.and_then(|body| body.fault.get().copied());
@@ -109,7 +109,8 @@ impl ResponseProgress {
         self.outcome.get_or_insert(RequestOutcome::Forwarded);
     }
 
-    /// Records a refusal. If the agent has disconnected before, the agent ended the exchange.
+    /// Records a refusal. If the agent had already disconnected, the outcome is that the agent
+    /// cancelled the exchange.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         if refusal.is_agent_gone() {
             self.outcome.get_or_insert(RequestOutcome::AgentCancelled);

@@ -77,7 +77,7 @@ impl Admission {
     }
 }
 
-/// The place of one exchange among those in flight.
+/// Counts one exchange as in flight until this value is dropped.
 pub(super) struct InFlight {
     admission: Arc<Admission>,
     is_over_limit: bool,

@@ -40,7 +40,7 @@ pub(super) struct BudgetShare {
     held: AtomicU64,
 }
 
-/// The error of a budget that has not enough left.
+/// Error: the budget does not have enough memory left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 

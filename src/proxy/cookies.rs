@@ -70,7 +70,7 @@ fn trimmed(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Returns the part of a path below the base URL's own path, or `/` if it lies outside.
+/// Returns the part of a path below the base URL's own path, or `/` if the path is outside.
 fn below<'p>(path: &'p [u8], base: &[u8]) -> &'p [u8] {
     match path.strip_prefix(base) {
         Some(rest) if rest.starts_with(b"/") => rest,

@@ -29,7 +29,7 @@ struct Listed<'a> {
     display_name: &'a str,
     description: &'a str,
     allowed_routes: Vec<&'a str>,
-    /// Only in the Markdown. The fields of the JSON document are a fixed contract.
+    /// Shown only in the Markdown. The fields of the JSON document are a fixed contract.
     #[serde(skip)]
     allow_encoded_slash: bool,
 }

@@ -102,7 +102,7 @@ impl Serialize for ExplainedRefusal {
 ///
 /// # Errors
 ///
-/// [`InvalidRequest`] if the input does not describe a request.
+/// Returns [`InvalidRequest`] if the input does not describe a request.
 pub fn explain(
     request: RequestInput<'_>,
     allowed_hosts: &[String],

@@ -29,7 +29,7 @@ impl<'r> Identified<'r> {
         &self.entry
     }
 
-    /// Returns the path behind the connection's id, or its refusal. The refusal is kept until here,
+    /// Returns the path after the connection's id, or its refusal. The refusal is kept until here,
     /// because a disabled connection is reported first.
     pub(super) fn into_path(self) -> Result<CanonicalPath<'r>, Refusal> {
         self.path
@@ -104,7 +104,7 @@ pub(super) fn find_entry<'s>(
     named_entry(parts, snapshot).filter(|entry| entry.is_live())
 }
 
-/// Returns the connection that the first segment of the target names, also if it is soft-deleted.
+/// Returns the connection that the first segment of the target names, even if it is soft-deleted.
 pub(super) fn named_entry<'s>(
     parts: &Parts,
     snapshot: &'s Snapshot,

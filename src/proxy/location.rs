@@ -24,7 +24,7 @@ pub(super) struct LocationRewriter<'a> {
     pub(super) connection: &'a Connection,
     /// The agent's request.
     pub(super) parts: &'a Parts,
-    /// The path of that request behind the connection's id.
+    /// The path of that request after the connection's id.
     pub(super) path: &'a [u8],
     /// The client, which has the ports that egressd itself listens on.
     pub(super) client: &'a Client,
@@ -154,7 +154,7 @@ fn host_and_port(authority: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Returns whether some client could take the host for a loopback address. Only plain names and
+/// Returns whether some client could treat the host as a loopback address. Only plain names and
 /// plain addresses other than loopback are certain not to be: clients also accept forms such as
 /// `2130706433` and `127.1`.
 fn may_be_local(host: &str) -> bool {
@@ -220,8 +220,8 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Returns whether an authority is the connection's own: the host in any case, port 443 written or
-/// not, and no userinfo.
+/// Returns whether an authority is the connection's own: the host without regard to upper and lower
+/// case, port 443 written or not, and no userinfo.
 fn is_same(authority: &[u8], connection: &Connection) -> bool {
     let own = connection.base_url.authority().as_bytes();
     authority.eq_ignore_ascii_case(own)
@@ -272,7 +272,7 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// Returns the part of a path behind the base URL's path. `None` if the path is outside, or if some
+/// Returns the part of a path after the base URL's path. `None` if the path is outside, or if some
 /// client could normalise it into another one.
 fn path_below_base<'t>(target: &'t [u8], connection: &Connection) -> Option<&'t [u8]> {
     let rest = target.strip_prefix(connection.base_url.path().as_bytes())?;

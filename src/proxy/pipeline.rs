@@ -184,7 +184,7 @@ enum PipelineOutcome {
     Forwarded(Response<Box<SearchedBody>>, RequestSlot),
 }
 
-/// Completes a response that egressd makes itself. hyper omits the body of a response to HEAD (RFC
+/// Completes a response that egressd generates. hyper omits the body of a response to HEAD (RFC
 /// 9110 §9.3.2), so its bytes are not counted.
 fn send_generated(
     response: Response<GeneratedBody>,

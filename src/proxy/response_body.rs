@@ -34,7 +34,7 @@ pub struct ResponseBody {
     timers: Arc<SocketTimers>,
 }
 
-/// The body of a response that egressd makes itself.
+/// The body of a response that egressd generates.
 #[derive(Debug)]
 pub(super) enum GeneratedBody {
     /// The whole body; empty once it is sent.
@@ -61,7 +61,7 @@ struct Forwarded {
 }
 
 impl ResponseBody {
-    /// Creates the body of a response that egressd makes itself.
+    /// Creates the body of a response that egressd generates.
     pub(super) fn generated(body: GeneratedBody, timers: Arc<SocketTimers>) -> Self {
         Self {
             kind: BodyKind::Generated(body),
@@ -69,7 +69,7 @@ impl ResponseBody {
         }
     }
 
-    /// Returns whether the agent's upload continues beside this response.
+    /// Returns whether the agent's upload continues while this response is sent.
     pub(super) fn continues_upload(&self) -> bool {
         match &self.kind {
             BodyKind::Generated(_) => false,
@@ -168,7 +168,7 @@ impl Forwarded {
             Some(Err(error)) => {
                 // The error is returned at the next poll. hyper discards unwritten bytes when a
                 // body fails, but flushes them when a body is pending. Without the pause, an agent
-                // could receive no byte at all. Clients take that for a stale socket, and repeat
+                // could receive no byte at all. Clients treat that as a stale socket, and repeat
                 // the request.
                 let error = self.exchange.request.find_cause(*error);
                 self.exchange.response.refuse(&Refusal::from(error));

@@ -102,7 +102,8 @@ pub(super) fn remove_dropped_fields(headers: &mut HeaderMap, connection: &Connec
     has_rewritten
 }
 
-/// Replaces each field of this name by what `rewrite` makes of its value; `None` removes the field.
+/// Replaces the value of each field of this name with the result of `rewrite`. Removes the field if
+/// the result is `None`.
 pub(super) fn rewrite_values(
     headers: &mut HeaderMap,
     name: &HeaderName,

@@ -25,7 +25,7 @@ use crate::reflection::{Reflected, ResponseScan};
 use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::{PendingUpload, UpstreamBody};
 
-/// The longest that a head waits for its body.
+/// The longest time that a head waits for its body.
 const MAX_HEAD_DELAY: Duration = Duration::from_millis(50);
 /// The longest time that a byte is held back. It is longer than the usual pause within one text,
 /// even over a path around the world, and short enough not to be noticed by a person.
@@ -101,7 +101,7 @@ impl SearchedBody {
         Box::new(Self { body, search: None })
     }
 
-    /// Returns whether the upload continues beside the response, and after it.
+    /// Returns whether the upload continues while the response is received, and after it.
     pub(super) fn has_upload(&self) -> bool {
         self.body.has_upload()
     }

@@ -11,7 +11,7 @@ use crate::route::{CanonicalPath, Method, Pattern, Segment};
 const MAX_CANDIDATES: usize = 4096;
 /// The most steps of one search: about 0.1 ms.
 const MAX_STEPS: usize = 50_000;
-/// The steps of a comparison, beside the product of the lengths.
+/// The steps of a comparison, in addition to the product of the lengths.
 const COMPARISON_STEPS: usize = 64;
 /// The longest path that is compared with patterns, in bytes.
 const MAX_PATH_BYTES: usize = 256;

@@ -36,7 +36,7 @@ pub(super) async fn first_token(
 }
 
 /// Returns the token for a second attempt. A second attempt is made only if the upstream refused
-/// the token, the token was not fetched for this very request, the request can be sent again, and
+/// the token, the token was not fetched for this request, the request can be sent again, and
 /// another token is available. If the request cannot be sent again, a new token is fetched for the
 /// next request.
 pub(super) async fn second_token<B>(

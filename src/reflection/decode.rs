@@ -171,8 +171,8 @@ fn has_byte(text: &[u8], byte: u8) -> bool {
 }
 
 /// Returns whether a reference to this character, between these texts, may be part of a secret: it
-/// is in a long run of the secrets' alphabet, or in a run that continues in another piece. Most
-/// references in a page are in short words.
+/// is in a long run of bytes of the secrets' alphabet, or in a run that may continue in another
+/// piece. Most references in a page are in short words.
 fn may_be_inside(c: char, before: &[u8], after: &[u8], last: bool, alphabet: &Alphabet) -> bool {
     let is_part = |byte: &u8| *byte == 0 || alphabet.has(*byte);
     let may_have = match u8::try_from(c) {

@@ -42,9 +42,9 @@ pub struct ReflectionGuard {
 
 #[derive(Default)]
 struct SecretSet {
-    /// The key is that of the connection's entry in the snapshot.
+    /// The secrets of each connection, by the key of the connection's entry in the snapshot.
     connections: HashMap<u64, Arc<ConnectionSecrets>>,
-    /// In the order in which the tokens were added.
+    /// The tokens, in the order in which they were added.
     tokens: Vec<KnownToken>,
 }
 
@@ -56,7 +56,8 @@ pub(crate) struct ConnectionSecrets {
 }
 
 /// An access token in all its encodings. Responses are searched for it until it has expired and no
-/// token holds a reference to this value. [`MOST_OF_A_GRANT`] limits their number.
+/// token holds a reference to this value. [`MOST_OF_A_GRANT`] limits the number of tokens of one
+/// grant.
 pub(crate) struct TokenSecret(Arc<SearchedSecret>);
 
 struct KnownToken {
@@ -258,7 +259,7 @@ impl ReflectionGuard {
         *counts.entry((connection.clone(), place)).or_default() += 1;
     }
 
-    /// Returns why a connection is closed, if it is.
+    /// Returns the reason why a connection is closed, if it is.
     pub(crate) fn exposure(&self, key: u64) -> Option<Exposure> {
         let known = self.known.lock();
         known.connections.get(&key)?.exposed.get().cloned()

@@ -29,9 +29,9 @@ pub(super) const LONGEST_WINDOW: usize = STEPS[0] + GRAM - 1;
 const FARTHEST: usize = 512;
 /// The number of steps that are unrolled, to save the overhead of a loop.
 const BLOCK: usize = 4;
-/// Sizes of the filter in words of 64 bits. 4 KiB fit into a core's first-level cache beside other
-/// data, the larger sizes into the second level. 50 secrets of several encodings need more than 64
-/// KiB, and should not fill that cache.
+/// Sizes of the filter in words of 64 bits. 4 KiB fit into a core's first-level cache together with
+/// other data, the larger sizes into the second level. 50 secrets of several encodings need more
+/// than 64 KiB, and should not fill that cache.
 const FILTER_4_KIB: usize = 512;
 const FILTER_64_KIB: usize = 8 * 1024;
 const FILTER_256_KIB: usize = 32 * 1024;
@@ -54,11 +54,11 @@ pub(super) struct Index {
     step: usize,
     /// A bit for each gram, at the position given by its hash.
     filter: Zeroizing<Vec<u64>>,
-    /// For each hash of a gram, a bit set of the offsets in windows at which the gram occurs.
+    /// A bit set for each hash of a gram: the offsets in windows at which the gram occurs.
     /// Different grams may have the same hash.
     places: Zeroizing<Vec<u32>>,
     places_shift: u32,
-    /// Sorted by hash.
+    /// The windows, sorted by hash.
     windows: Zeroizing<Vec<Window>>,
     /// For each value of a hash's upper bits, the index of its first window. Has one entry more
     /// than there are such values.

@@ -11,8 +11,8 @@ use super::secrets::{Label, SearchedSecret};
 /// removed, and shared by all responses.
 #[derive(Default)]
 pub struct Patterns {
-    /// Sorted by their bytes. No pattern begins with another, so at most one of them occurs at any
-    /// place of a text.
+    /// The patterns, sorted by their bytes. No pattern begins with another, so at most one of them
+    /// occurs at any place of a text.
     sorted: Vec<Arc<Encoding>>,
     secrets: Vec<Arc<SearchedSecret>>,
     index: Index,
@@ -29,7 +29,7 @@ pub struct Patterns {
     longest_beginning: usize,
 }
 
-/// The state at the end of a stream so far that the search of the next piece depends on.
+/// The state of a stream after its last piece, which the search of the next piece needs.
 #[derive(Clone, Default)]
 pub(super) struct Stream {
     /// The last bytes of the stream, at least as many as may precede the end of a window.
@@ -112,8 +112,8 @@ impl Patterns {
         self
     }
 
-    /// Returns what to search for in a header's name that is in lower case. HTTP implementations
-    /// convert names to lower case (RFC 9113 §8.2 requires it).
+    /// Returns the patterns to search for in a header's name that is in lower case. HTTP
+    /// implementations convert names to lower case (RFC 9113 §8.2 requires it).
     pub(super) fn names(&self) -> &Self {
         self.names.as_deref().unwrap_or(self)
     }

@@ -138,8 +138,8 @@ impl PatternSetSearch {
         found.map_err(|found| self.reflected(found))
     }
 
-    /// Searches the end of the decoded text as it reads if nothing follows. A character reference
-    /// may still be incomplete there.
+    /// Searches the end of the decoded text, under the assumption that no text follows. The end may
+    /// be an incomplete character reference.
     pub(super) fn find_at_end(&self) -> Result<(), Reflected> {
         let Some(decoded) = &self.decoded else {
             return Ok(());

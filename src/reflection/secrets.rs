@@ -90,7 +90,8 @@ impl SearchedSecret {
         self
     }
 
-    /// Returns the same secret with the encodings that can be a header's name, in lower case.
+    /// Returns the same secret with only those encodings that are valid header names, in lower
+    /// case.
     pub(super) fn for_header_names(&self) -> Self {
         // RFC 9110 §5.6.2.
         let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);

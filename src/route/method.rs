@@ -34,7 +34,7 @@ impl Method {
         Self::Options,
     ];
 
-    /// Returns the method with exactly this name, or `None` for any other token, also `get`.
+    /// Returns the method with exactly this name, or `None` for any other token, including `get`.
     #[must_use]
     pub fn parse(name: &[u8]) -> Option<Self> {
         Self::ALL

@@ -30,8 +30,8 @@ impl<'a> CanonicalPath<'a> {
     /// # Errors
     ///
     /// Returns [`NotCanonical`] with the first reason from left to right. An encoded slash without
-    /// a name beside it is reported only if nothing else is wrong, because the connection may allow
-    /// encoded slashes.
+    /// a name on either side is reported only if nothing else is wrong, because the connection may
+    /// allow encoded slashes.
     pub fn parse(raw: &'a [u8]) -> Result<Self, NotCanonical> {
         let mut path = Self {
             raw,
@@ -178,7 +178,7 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
-/// Records the first encoded slash without a name beside it for later, because any other fault
+/// Records the first encoded slash without a name on either side for later, because any other fault
 /// takes precedence.
 #[inline]
 fn defer_unnamed(

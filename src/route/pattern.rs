@@ -17,8 +17,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Parses a pattern as Go does. Afterwards a host, a method other than the seven, a query and a
-    /// fragment are rejected.
+    /// Parses a pattern as Go does. Then rejects a host, a method outside [`Method::ALL`], a query
+    /// or a fragment.
     ///
     /// # Errors
     ///

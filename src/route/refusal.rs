@@ -22,7 +22,7 @@ pub enum NotCanonicalReason {
     EncodedSlash,
     /// A segment consists of encoded slashes only, or has no text between one and a `;`.
     EmptyAroundEncodedSlash,
-    /// A segment has another structure after it is decoded again.
+    /// A segment has a different structure after it is decoded again.
     DoubleEncoding,
     /// A `%` is not followed by two hex digits.
     BadEscape,

@@ -68,7 +68,7 @@ impl RouteTable {
         &self.patterns
     }
 
-    /// Returns what the report of [`compile`](Self::compile) omits.
+    /// Returns the findings that the report of [`compile`](Self::compile) omits.
     #[must_use]
     pub const fn left_out(&self) -> LeftOut {
         self.left_out

@@ -15,7 +15,7 @@ pub(super) type PlaceId = u32;
 /// The node before the first slash of a path.
 pub(super) const ROOT: NodeId = 0;
 
-/// The patterns that have the same set of paths.
+/// The patterns that match the same set of paths.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     /// The first listed pattern for each method, and the first without a method, in the order of
@@ -62,7 +62,7 @@ impl Place {
 
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    /// Sorted by their decoded text.
+    /// The literal children, sorted by their decoded text.
     literals: Vec<(Box<[u8]>, NodeId)>,
     pub(super) wildcard: Option<NodeId>,
     /// The place of patterns whose path ends before this node's slash.

@@ -30,8 +30,8 @@ pub(super) struct Walk<'t> {
 }
 
 impl<'t> Walk<'t> {
-    /// Creates a walk that returns the places of `trie` that match `path`. Of nested places the
-    /// more specific comes first.
+    /// Creates a walk that returns the places of `trie` that match `path`. If two places are
+    /// nested, the more specific one comes first.
     pub(super) fn new(trie: &'t Trie, path: &CanonicalPath<'t>) -> Self {
         let mut open = Stack::new();
         open.push(Task::Visit(ROOT, 0));

@@ -120,9 +120,9 @@ impl Drop for RequestBody {
 }
 
 impl UnreadBody {
-    /// Discards the part of the rest that has arrived. Returns whether the socket can be kept:
-    /// either the body was read to its end, or it is still being uploaded while the final response
-    /// is sent (`goes_on`).
+    /// Discards the unread bytes that have arrived. Returns whether the socket can be kept: either
+    /// the body was read to its end, or it is still being uploaded while the final response is sent
+    /// (`goes_on`).
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, goes_on: bool) -> Poll<bool> {
         if self.shared.ended.load(Relaxed) {
             return Poll::Ready(true);

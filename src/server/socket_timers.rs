@@ -17,15 +17,15 @@
 //! every state ---- all is written, the socket is shut down ----> Closing ----> Closed
 //! ```
 //!
-//! | state      | limit                                               | when it passes        |
-//! |------------|-----------------------------------------------------|-----------------------|
-//! | Accepted   | `header_read`; `DRAIN_IDLE_TIMEOUT` while draining  | the socket is closed  |
-//! | Head       | `header_read`; `SLOW_HEAD` while memory is short    | the socket is closed  |
-//! | Exchange   | deadline of the exchange; `body_idle`; grace period | the service refuses   |
-//! | Responding | as for Exchange                                     | the response is cut   |
-//! | Idle       | `idle`; `DRAIN_IDLE_TIMEOUT` while draining         | the socket is closed  |
-//! | Closing    | the time that `SocketTimers::begin_close` gives     | the socket is dropped |
-//! | any        | `write_stall`; [`Ticker::close_idlest`]             | the socket is cut off |
+//! | state      | limit                                               | when it passes          |
+//! |------------|-----------------------------------------------------|-------------------------|
+//! | Accepted   | `header_read`; `DRAIN_IDLE_TIMEOUT` while draining  | the socket is closed    |
+//! | Head       | `header_read`; `SLOW_HEAD` while memory is short    | the socket is closed    |
+//! | Exchange   | deadline of the exchange; `body_idle`; grace period | the service refuses     |
+//! | Responding | as for Exchange                                     | the response is cut off |
+//! | Idle       | `idle`; `DRAIN_IDLE_TIMEOUT` while draining         | the socket is closed    |
+//! | Closing    | the time that `SocketTimers::begin_close` gives     | the socket is dropped   |
+//! | any        | `write_stall`; [`Ticker::close_idlest`]             | the socket is cut off   |
 //!
 //! Only the thread of the socket changes its state. Other threads read it, so it is an atomic.
 
@@ -55,13 +55,13 @@ const DRAIN_IDLE_TIMEOUT: u64 = 5_000;
 /// The time limits of every socket of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketLimits {
-    /// From the first byte of a head, or from the accept, to the end of the head.
+    /// The time from the first byte of a head, or from the accept, to the end of the head.
     pub header_read: Duration,
-    /// Between two requests.
+    /// The time between two requests.
     pub idle: Duration,
-    /// Between two pieces of a request body.
+    /// The time between two pieces of a request body.
     pub body_idle: Duration,
-    /// Between two writes that the agent's socket accepts.
+    /// The time between two writes that the agent's socket accepts.
     pub write_stall: Duration,
 }
 
@@ -83,9 +83,10 @@ pub struct SocketTimers {
     exchanges: AtomicU64,
     /// The time when the last exchange ended, or the socket was accepted.
     idle_since: AtomicU64,
-    /// The last read returned bytes, so hyper may hold some that belong to no request yet.
+    /// `true` if the last read returned bytes, so hyper may hold some that belong to no request
+    /// yet.
     has_unparsed: AtomicBool,
-    /// The socket must be checked for an agent that has left.
+    /// `true` if the socket must be checked for an agent that has left.
     is_presence_check_due: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }

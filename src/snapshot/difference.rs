@@ -4,7 +4,7 @@ use super::{ConnectionEntry, Snapshot};
 use crate::domain::changes::{ChangedConnection, Changes};
 
 impl Snapshot {
-    /// Returns what changes from this generation to `next`.
+    /// Returns the changes from this generation to `next`.
     pub fn changes(&self, next: &Self) -> Changes {
         let mut changes = Changes::default();
         for entry in next.entries() {

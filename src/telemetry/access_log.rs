@@ -24,7 +24,7 @@ const MAX_QUEUED: usize = 4096;
 /// The end of an exchange, as logs and metrics report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// The agent was sent a complete response: the upstream's, or one that egressd makes itself and
+    /// The agent was sent a complete response: the upstream's, or one that egressd generates and
     /// that is not a refusal (the list of connections at `GET /`).
     Forwarded,
     /// egressd refused the request, and the upstream is not to blame.
@@ -70,9 +70,9 @@ pub struct AccessRecord {
     pub request_bytes: u64,
     /// Body bytes that were handed to the agent's socket.
     pub response_bytes: u64,
-    /// From the end of the request's head to the end of the exchange.
+    /// The time from the end of the request's head to the end of the exchange.
     pub duration: Duration,
-    /// From the end of the request's head to the head of the upstream's response.
+    /// The time from the end of the request's head to the head of the upstream's response.
     pub upstream: Option<Duration>,
     /// The age of the OAuth token when it was added to the request, counted from the start of its
     /// token request; `None` without a token.
@@ -143,7 +143,7 @@ impl AccessLog {
 
     /// Waits until the lines that were recorded before are written, and returns whether they were.
     /// Returns `false` once the stream has accepted nothing for `stall_timeout`, and after ten
-    /// times `stall_timeout` in any case.
+    /// times `stall_timeout` at the latest.
     pub fn flush(&self, stall_timeout: Duration) -> bool {
         self.0
             .as_ref()

@@ -32,7 +32,7 @@ pub struct FaultStats {
     pub code: &'static str,
     /// The number of these exchanges.
     pub count: u64,
-    /// The time when the last of them ended.
+    /// The time when the last exchange with the code ended.
     pub last: Timestamp,
 }
 

@@ -115,7 +115,7 @@ impl<T: Send + 'static> LogQueue<T> {
 
     /// Waits until everything that was queued before is written, and returns whether it was.
     /// Returns `false` once the stream has accepted nothing for `stall_timeout`, and after ten
-    /// times `stall_timeout` in any case.
+    /// times `stall_timeout` at the latest.
     pub(super) fn flush(&self, stall_timeout: Duration) -> bool {
         let mut has_time = flush_deadline(&self.progress.writes, stall_timeout);
         let (done, written) = sync_channel(1);

@@ -155,7 +155,7 @@ impl ProblemLog {
 
     /// Waits until the events that were reported before are written, and returns whether they were.
     /// Returns `false` once the stream has accepted nothing for `stall_timeout`, and after ten
-    /// times `stall_timeout` in any case.
+    /// times `stall_timeout` at the latest.
     pub fn flush(&self, stall_timeout: Duration) -> bool {
         self.0
             .as_ref()

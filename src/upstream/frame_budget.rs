@@ -87,7 +87,7 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    /// Returns why the watcher ended the session, if it did.
+    /// Returns the reason why the watcher ended the session, if it did.
     pub(super) fn fault(&self) -> Option<ProtocolFault> {
         self.fault.get().copied()
     }
@@ -108,7 +108,7 @@ impl SessionState {
         self.is_ending.store(true, Relaxed);
     }
 
-    /// Ends the session, whatever tasks still use it.
+    /// Ends the session, even if tasks still use it.
     pub(super) fn end(&self) {
         let mut end = self.end.lock();
         // The session may have ended already.

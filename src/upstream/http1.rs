@@ -52,8 +52,8 @@ pub(super) struct Socket<S> {
     /// The time from which the idle socket is not used, because the upstream announced that it will
     /// close the socket soon after.
     usable_until: Option<Instant>,
-    /// `true` if few servers send responses like its last one: a large head, bare line feeds, empty
-    /// lines, or informational responses.
+    /// `true` if the last response was of a kind that few servers send: a large head, bare line
+    /// feeds, empty lines, or informational responses.
     is_unusual: bool,
     /// A function that is called once, when the first request is sent.
     first_request_hook: Option<fn(&S)>,
@@ -108,13 +108,13 @@ impl<S: SocketStream> Socket<S> {
         }
     }
 
-    /// Returns whether few servers send responses like its last one.
+    /// Returns whether the last response on this socket was of a kind that few servers send.
     pub(super) fn is_unusual(&self) -> bool {
         self.is_unusual
     }
 
     /// Reads the available bytes into `input` and returns their number. 0 means that the upstream
-    /// closed the socket in good order, with `close_notify`.
+    /// closed the socket properly, with `close_notify`.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Failure>> {
         let mut stream = Pin::new(&mut self.stream);
         let bytes =

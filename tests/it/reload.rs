@@ -56,7 +56,7 @@ fn sighup_reloads_and_logs_the_outcome() {
     let mut agent = Agent::connect_to(agents);
     agent.get("/crm/b").expect_status(403);
 
-    // The files are watched too, so another reload may be logged beside the requested one.
+    // The files are watched too, so another reload may be logged in addition to the requested one.
     let changed = "live connections 1; changed crm (allowed_routes)";
     program.define(&crm.clone().allow("GET /b"));
     running.hang_up();

@@ -18,7 +18,8 @@ struct Report<'a> {
     steps: &'a [StepReport],
 }
 
-/// Returns why a step towards `peer` failed. Forbidden addresses are listed, each with its kind.
+/// Returns the reason why a step towards `peer` failed. Forbidden addresses are listed, each with
+/// its kind.
 pub(super) fn failure_text(broken: &ProbeError, peer: &str) -> String {
     if broken.forbidden.is_empty() {
         return broken.failure.to_string().replacen("the upstream", peer, 1);

@@ -67,8 +67,8 @@ fn describe_failure(unavailable: Unavailable, status: &GrantStatus) -> String {
     }
 }
 
-/// Returns what the operator should do. If the endpoint may have rejected the client's credentials,
-/// tries the other place to send them: the header or the body.
+/// Returns the action that the operator should take. If the endpoint may have rejected the client's
+/// credentials, tries the other place to send them: the header or the body.
 async fn find_remedy(reason: Reason, grant: &Grant, status: &GrantStatus) -> String {
     if !reason.is_about_client() {
         return reason_remedy(reason).to_owned();

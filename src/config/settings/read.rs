@@ -43,7 +43,7 @@ pub(in crate::config) struct SettingsReader<'a> {
     pub(in crate::config) context: &'a ResolveContext<'a>,
     /// The value of `connections` if no layer sets it.
     pub(in crate::config) default_connections: &'static str,
-    /// `false` if only flags are read, as in the demo. Then no remedy advises a setting.
+    /// `false` if only flags are read, as in the demo. Remedies then do not suggest settings.
     pub(in crate::config) can_be_set: bool,
 }
 
@@ -54,7 +54,7 @@ impl<'a> SettingsReader<'a> {
     }
 }
 
-/// The parts that were read of the settings. The last two are separate, so that definitions are
+/// The parts of the settings that were read. The last two are separate, so that definitions are
 /// read even if the rest has problems.
 #[derive(Default)]
 pub(in crate::config) struct ReadSettings {

@@ -3,8 +3,8 @@
 use super::Settings;
 use crate::config::sources::hash_of;
 
-/// The path of each setting that needs a restart, with a hash of its value. Of the management
-/// login, only its presence is included.
+/// The path of each setting that needs a restart, with a hash of its value. For the management
+/// login, the hash covers only whether one is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartupSettings(Vec<(&'static str, u64)>);
 

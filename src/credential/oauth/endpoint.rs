@@ -43,7 +43,7 @@ pub(super) struct TokenRequestError {
     pub(super) reason: Reason,
     /// The error code that the endpoint sent, for operators.
     pub(super) error_text: Option<Box<str>>,
-    /// The time that the endpoint asks to wait (`Retry-After`).
+    /// The waiting time that the endpoint requests (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
 }
 

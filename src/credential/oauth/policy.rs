@@ -21,8 +21,8 @@ const HARD_BACKOFF: Duration = Duration::from_secs(30);
 /// The shortest time between two token retries after a 401.
 pub(super) const TOKEN_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A random number from 0 to 1000, each about as likely. Spreads load; nothing secret depends on
-/// it.
+/// Returns a random number from 0 to 1000, almost uniformly distributed. It spreads load over time;
+/// nothing secret depends on it.
 pub(super) fn random_permille() -> u32 {
     let number = RandomState::new().build_hasher().finish() % 1001;
     u32::try_from(number).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Reports the events of one grant to the problem log: no token, a token after failures, a token.
+//! Reports the events of one grant to the problem log: a failed token request, a token, and the
+//! first token after failures.
 
 use std::time::Duration;
 

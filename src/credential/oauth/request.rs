@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 
 use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
 
-/// A request whose target must be ignored.
+/// A token request. The URL in it is a placeholder, which the sender must ignore.
 pub(super) type TokenRequest = http::Request<Vec<u8>>;
 
 /// A placeholder for the URL that the crate requires.
 const PLACEHOLDER_URL: &str = "https://token.invalid/";
 
-/// Writes a token request. `None` is an internal error.
+/// Writes a token request. Returns `None` on an internal error.
 pub(super) fn write_token_request(
     terms: &OauthParameters,
     style: ClientAuth,

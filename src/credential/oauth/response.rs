@@ -4,8 +4,8 @@
 //! long; a provider's own token type; a byte order mark). It is strict where two parsers could
 //! disagree (a repeated key) or where a header would be invalid (the bytes of the token).
 //!
-//! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes. Of a refusal only
-//! the error code is kept, without control characters.
+//! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes. Only the error
+//! code of a refusal is kept, without control characters.
 
 use std::collections::HashSet;
 use std::fmt;

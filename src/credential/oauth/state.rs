@@ -20,8 +20,8 @@ pub(super) type FetchOutcome = Option<Result<Arc<Token>, Unavailable>>;
 /// Receives the outcome of a fetch.
 pub(super) type FetchReceiver = watch::Receiver<FetchOutcome>;
 
-/// The state beside the current token. Every change of that token happens under the lock of this
-/// state.
+/// The state of a grant, except the current token. Every change of that token happens under the
+/// lock of this state.
 pub(super) struct TokenState {
     pub(super) fetch: Option<FetchReceiver>,
     /// The configured style, or the one that was found to work.

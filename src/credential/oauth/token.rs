@@ -99,8 +99,9 @@ impl Token {
         self.life.as_ref()?.end.remaining()
     }
 
-    /// Returns the time from which no request may be sent with the token. `None` for a token that
-    /// only serves the requests that waited for it, however long those take.
+    /// Returns the time from which no request may be sent with the token. Returns `None` for a
+    /// token without a life of its own: only the requests that waited for it use it, without a time
+    /// limit.
     pub fn expiry(&self) -> Option<&Expiry> {
         self.life.as_ref().map(|life| &life.end)
     }
@@ -110,7 +111,7 @@ impl Token {
         self.life.is_none() || self.remaining_life().is_some()
     }
 
-    /// Returns the time until its refresh is due, or zero if it is due.
+    /// Returns the time until the refresh of the token is due, or zero if it is due already.
     pub(super) fn until_refresh(&self) -> Option<Duration> {
         let life = self.life.as_ref()?;
         Some(life.refresh.saturating_since(self.clock.now()))

@@ -31,7 +31,7 @@ pub(super) struct Pair {
 }
 
 impl SecretPart {
-    /// Creates a secret of which an agent can guess no part.
+    /// Creates a secret that an agent cannot guess, not even a part of it.
     pub fn whole(text: &[u8]) -> Self {
         Self {
             text: Zeroizing::new(text.to_vec()),
@@ -93,7 +93,7 @@ impl Pair {
         Zeroizing::new(STANDARD_NO_PAD.encode(&*self.bytes).into_bytes())
     }
 
-    /// Returns what is secret of the pair.
+    /// Returns the secret parts of the pair.
     ///
     /// If only the user name is long enough, responses are not searched for any text that also
     /// depends on the password: otherwise "502 or not" would confirm guesses.
@@ -134,7 +134,7 @@ impl Pair {
     }
 }
 
-/// Returns what is secret of a header's value.
+/// Returns the secret parts of a header's value.
 pub(super) fn parts_of_header(value: &[u8]) -> Vec<SecretPart> {
     let (scheme, credentials) = split_scheme(value);
     // Other schemes use such pairs, too: `ApiKey base64(id:key)`.

@@ -154,8 +154,8 @@ impl ConnectionState {
         }
     }
 
-    /// Returns why the connection needs an operator's attention, and the attempts to obtain a
-    /// token, if that is the reason.
+    /// Returns the reason why the connection needs an operator's attention, and the attempts to
+    /// obtain a token, if that is the reason.
     pub(super) fn fault(&self) -> Option<(&dyn Display, Option<&TokenFailure>)> {
         match self {
             Self::Exposed(exposure) => Some((exposure, None)),

@@ -20,8 +20,8 @@
 //! - `:` on text means *contains* and ignores case. With `*` at one end it means *starts with* or
 //!   *ends with*. On other kinds it is the same as `=`. `field:*` is true if the field has a value.
 //! - A value without a field is searched for in every text field, as with `:`.
-//! - The names of an enum may be written without their common prefix, and in any case. Enums and
-//!   booleans have no order.
+//! - The names of an enum may be written without their common prefix, and in upper or lower case.
+//!   Enums and booleans have no order.
 //! - Times are RFC 3339, quoted or bare. Numbers may have a fraction and an exponent.
 //! - If a field has no value, every comparison is false. `!=` means NOT `=`, so it is true.
 //!
@@ -61,7 +61,7 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// A message with the column, what is wrong there, and what was expected.
+    /// Returns a message with the column, what is wrong there, and what was expected.
     pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> Result<Self, String> {
         let expression = grammar::parse(text, fields);
         expression.map(Self).map_err(|error| error.in_filter(text))

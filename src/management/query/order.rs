@@ -37,7 +37,7 @@ impl Order {
     ///
     /// # Errors
     ///
-    /// A message for the caller.
+    /// Returns a message for the caller.
     pub(super) fn parse(text: &str, fields: &[FieldSpec]) -> Result<Self, String> {
         let mut order: Vec<SortField> = Vec::new();
         if text.trim().is_empty() {

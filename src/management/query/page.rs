@@ -30,7 +30,7 @@ impl Query {
     ///
     /// # Errors
     ///
-    /// `INVALID_ARGUMENT` for a page token that this process did not create for this list.
+    /// Returns `INVALID_ARGUMENT` for a page token that this process did not create for this list.
     pub(in crate::management) fn page<'r, R: Record>(
         &self,
         tokens: &PageTokenKey,

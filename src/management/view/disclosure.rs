@@ -1,6 +1,6 @@
-//! The values that are shown of maps with names that the operator chose. `headers` are not meant
-//! for secrets, so a value is hidden only if it looks like one. Parameters of token requests are
-//! often secrets, so only those with well-known harmless names are shown.
+//! Decides which values of a map are shown if the operator chose the names in the map. `headers`
+//! are not meant for secrets, so a value is hidden only if it looks like one. Parameters of token
+//! requests are often secrets, so only those with well-known harmless names are shown.
 
 /// A header whose name contains one of these is hidden. This also hides `Author`, which is better
 /// than showing one key.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The time of a limit that is not running.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// The time of a limit that has passed at any time.
+/// The due time of a limit that counts as passed at once.
 const PASSED: u64 = 0;
 
 /// The time when a limit passes, in milliseconds of the ticker of the socket.

@@ -16,8 +16,8 @@ use super::SocketTimers;
 pub(super) const MAX_GAP: u64 = 1000;
 
 impl SocketTimers {
-    /// Postpones all limits by a gap, except that of an exchange, which is set independently of the
-    /// ticker.
+    /// Postpones all limits by the length of a stall, except the limit of an exchange, which is set
+    /// independently of the ticker.
     pub(super) fn delay_timers(&self, by: u64) {
         self.state_deadline.postpone(by);
         self.body_deadline.postpone(by);

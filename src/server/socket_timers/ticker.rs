@@ -24,7 +24,7 @@ pub struct Ticker {
     now: AtomicU64,
     sockets: Mutex<Vec<Arc<SocketTimers>>>,
     socket_added: Notify,
-    /// The time since when the process stops; `NEVER` before.
+    /// The time at which the process began to stop; `NEVER` until then.
     pub(super) draining_since: AtomicU64,
     pub(super) is_grace_over: AtomicBool,
     shortage: MemoryShortage,

@@ -32,7 +32,7 @@ pub(super) struct FaultCounter {
     pub(super) count: Counter,
     /// The exchanges that egressd answered with the code; the others were cut off.
     pub(super) answered: Counter,
-    /// The time when the last of them ended, in Unix milliseconds.
+    /// The time when the last exchange with the code ended, in Unix milliseconds.
     pub(super) last: Counter,
 }
 

@@ -36,7 +36,7 @@ pub(in crate::upstream) struct Http1Body<S> {
     socket: Option<Socket<S>>,
     left: RemainingBody,
     return_to: Option<SocketReturn<S>>,
-    /// `Some` if the request is still being sent. Then a task owns the socket.
+    /// `Some` if the request is still being sent. In that case a separate task owns the socket.
     early: Option<Box<EarlyResponse>>,
     /// The number of pieces so far, as the upstream cut them.
     pieces: u64,

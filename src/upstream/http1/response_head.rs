@@ -29,7 +29,7 @@ pub struct ResponseHead {
     /// The fields as they were received, except for those that concern only the framing or the
     /// socket.
     pub headers: HeaderMap,
-    /// The end of the body.
+    /// The rule that determines where the body ends.
     pub length: BodyLength,
     /// `true` if the head allows another request on the socket afterwards.
     pub keep_alive: bool,
