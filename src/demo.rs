@@ -69,7 +69,8 @@ enum DemoService {
 }
 
 impl DemoServer {
-    /// Starts both on free ports of 127.0.0.1. They accept these secrets only.
+    /// Starts the API and the token endpoint on free ports of 127.0.0.1. They accept only these
+    /// secrets.
     pub(crate) fn start(keys: &DemoSecrets) -> io::Result<Self> {
         let authority = Authority::new().map_err(io::Error::other)?;
         let tls = TlsAcceptor::from(Arc::new(authority.tls));

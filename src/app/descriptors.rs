@@ -64,11 +64,11 @@ pub(super) struct DescriptorShares {
 /// The numbers that decide how many descriptors the process needs for itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DescriptorNeeds {
-    /// Threads that serve agents.
+    /// The number of threads that serve agents.
     pub(super) workers: usize,
-    /// Agents' listeners.
+    /// The number of agents' listeners.
     pub(super) proxy_listeners: usize,
-    /// Operators' listeners.
+    /// The number of operators' listeners.
     pub(super) management_listeners: usize,
     /// The setting `proxy.max_connections`.
     pub(super) max_connections: usize,

@@ -81,8 +81,8 @@ impl TokenThread {
 }
 
 /// Prefetches the tokens of each generation once, and drops the credentials of earlier generations.
-/// They are dropped at every interval, because a request of an earlier generation may create its
-/// credential after the first time.
+/// The drop is repeated at every interval, because a request of an earlier generation may create
+/// its credential after the first drop.
 async fn maintain_credentials(published: &PublishedSnapshot, credentials: &Credentials) {
     let mut prefetched = 0;
     let mut interval = tokio::time::interval(super::SWEEP_INTERVAL);

@@ -104,7 +104,8 @@ fn print_curl_lines(app: &App, streams: &mut Streams<'_>) -> io::Result<()> {
     streams.out.flush()
 }
 
-/// Returns how curl reaches the first TCP address, or the first address if none is TCP.
+/// Returns the origin and the curl options for the first TCP address, or for the first address if
+/// none is TCP.
 fn curl_origin(addresses: &[ListenAddress]) -> Option<CurlOrigin> {
     let is_tcp = |address: &&ListenAddress| matches!(address, ListenAddress::Tcp(_));
     let best = addresses.iter().find(is_tcp).or(addresses.first())?;

@@ -1,7 +1,7 @@
 //! Reads the auth kinds of a definition into an [`Auth`]: exactly one must be set.
 //!
 //! The protobuf `oneof` becomes five optional fields in a file. Each field that is set is read,
-//! also if there are several, so that every mistake is reported.
+//! even if several are set, so that every mistake is reported.
 
 use std::sync::Arc;
 

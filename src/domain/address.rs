@@ -135,8 +135,8 @@ pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), For
     }
 }
 
-/// Returns the kind of the range if none of its addresses is ever dialled, so that allowing it is a
-/// mistake.
+/// Returns the kind of the range if none of its addresses is ever dialled. Allowing such a range is
+/// a mistake.
 pub fn never_range_kind(range: &IpNet) -> Option<&'static str> {
     let (first, last) = (
         range.network().to_canonical(),

@@ -1,10 +1,10 @@
 //! The memory for request bodies that are held whole, shared by all workers.
 //!
 //! A body is charged as its bytes arrive, never by the length that its head announces, so an
-//! announcement costs nothing. One connection may hold as much as is left for the others: at most
-//! half of the budget. However many connections are flooded, the next one therefore finds some of
-//! it free. A charge ends when the last of the body's bytes is dropped, so a disconnected agent, a
-//! failed upstream and a retry need no cleanup code.
+//! announcement costs nothing. One connection may hold at most as much as remains free for the
+//! others: at most half of the budget. So some of the budget is always free for the next
+//! connection, however many connections are flooded. A charge ends when the last of the body's
+//! bytes is dropped, so a disconnected agent, a failed upstream and a retry need no cleanup code.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,8 @@ use crate::memory::MemoryShortage;
 
 /// The most bytes that all held bodies may have together.
 pub const BUDGET: u64 = 64 * 1024 * 1024;
-/// The most that one connection can hold, because as much must be left for the others.
+/// The most bytes that one connection can hold, because the same amount must remain free for the
+/// others.
 pub(super) const MAX_SHARE: u64 = BUDGET / 2;
 /// The capacity of the first buffer of a body, in bytes.
 const FIRST: usize = 4 * 1024;

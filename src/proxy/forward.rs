@@ -258,8 +258,8 @@ fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewr
 }
 
 /// Returns the field of the signature. It is sensitive, so HTTP/2 never indexes it (RFC 7541
-/// §7.1.3): a reader could send the same body again, and a value that never repeats should not fill
-/// the header table.
+/// §7.1.3). A leaked signature would allow a replay of its body, and a value that never repeats
+/// should not fill the header table.
 fn signature_field(signature: &SignatureValue) -> Field<'_> {
     Field {
         name: &X_WEBHOOK_SIGNATURE,

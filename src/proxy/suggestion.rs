@@ -90,8 +90,8 @@ impl Search {
     }
 
     /// Returns the similarity of a path to a pattern. Agents forget or repeat a first segment, such
-    /// as a version, so the path is compared without its first segment too, and likewise the
-    /// pattern.
+    /// as a version, so the path is also compared without its first segment, and then the pattern
+    /// without its own first segment.
     fn compare_path(&mut self, path: &[&str], pattern: &[Segment]) -> Option<f64> {
         let whole = self.compare_segments(path, pattern);
         whole.or_else(|| {

@@ -10,7 +10,7 @@ pub enum NotCanonicalReason {
     NoLeadingSlash,
     /// The path contains two slashes in a row.
     EmptySegment,
-    /// A segment is `.` or `..` in any encoding, also before a `;`.
+    /// A segment is `.` or `..` in any encoding, or is one before a `;`.
     DotSegment,
     /// A segment has no text before its `;`.
     EmptyBeforeSemicolon,

@@ -80,7 +80,7 @@ pub(super) struct SessionState {
     fault: OnceLock<ProtocolFault>,
     opened: AtomicU32,
     answered: AtomicU32,
-    /// Set once the session takes no new exchange and ends with its last one.
+    /// `true` once the session takes no new exchange and ends with its last one.
     is_ending: AtomicBool,
     /// Ends the session. `None` once it was used.
     end: Mutex<Option<oneshot::Sender<()>>>,

@@ -17,8 +17,8 @@ const SEGMENT_PATTERN_WITH_SLASHES: &str = r"^[^\\\x00-\x1f\x7f]+$";
 /// slash and no query.
 const REMAINDER_PATTERN: &str = r"^([^/?#\\\x00-\x1f\x7f][^?#\\\x00-\x1f\x7f]*)?$";
 
-/// Returns the schema of an object with the wildcards under these names, `query`, and `body` and
-/// `method` if the route needs them.
+/// Returns the schema of the input object. Its properties are the wildcards under these names,
+/// `query` and, if the route needs them, `body` and `method`.
 pub(super) fn input_schema(
     pattern: &Pattern,
     names: &[Option<String>],
@@ -83,8 +83,8 @@ fn query_schema() -> Value {
     })
 }
 
-/// Returns the schema of a body. `items` allows anything, but OpenAI's API rejects a schema with
-/// arrays that has no `items`.
+/// Returns the schema of a body. `items` is present although it allows anything, because OpenAI's
+/// API rejects a schema with arrays that has no `items`.
 fn body_schema() -> Value {
     json!({
         "type": ["object", "array", "string"],

@@ -2,7 +2,7 @@
 //! hash of connection and pattern is appended.
 //!
 //! A runtime has one namespace for the tools of all connections. The id of a connection contains no
-//! `_`, so the first `_` of a slug ends the id. Thus no two connections share a slug.
+//! `_`, so the first `_` of a slug ends the id, and no two connections share a slug.
 
 use std::collections::{HashMap, HashSet};
 

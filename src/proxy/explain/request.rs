@@ -93,8 +93,8 @@ pub struct RequestInput<'a> {
     pub headers: &'a [String],
 }
 
-/// Parses a request. A target that hyper itself would refuse, with an empty body, gets the refusal
-/// of egressd with the same status: as too long, or as a path that is not canonical.
+/// Parses a request. For a target that hyper would refuse with an empty body, returns a refusal
+/// with the same status: the target is too long, or the path is not canonical.
 pub(super) fn parse_request(
     request: RequestInput<'_>,
     allowed_hosts: &[String],

@@ -15,7 +15,8 @@ pub(super) enum ErrorCodeRewrite {
         /// The number of zero bytes of the code so far.
         zeros: u8,
     },
-    /// A GOAWAY: the last stream that it keeps (4 bytes), then the code (RFC 9113 §6.8).
+    /// A GOAWAY: the id of the last stream that may have been processed (4 bytes), then the code
+    /// (RFC 9113 §6.8).
     GoAway {
         /// The number of bytes so far.
         bytes: u32,

@@ -17,7 +17,7 @@ pub enum BodyLength {
     Exact(u64),
     /// The body ends with a last chunk.
     Chunked,
-    /// The body ends when the upstream closes the socket in good order.
+    /// The body ends when the upstream closes the socket properly, with `close_notify`.
     UntilClose,
 }
 
