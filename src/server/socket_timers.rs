@@ -31,6 +31,7 @@
 
 mod deadline;
 mod stall;
+mod state;
 mod ticker;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use self::deadline::{Deadline, NEVER, millis};
+use self::state::SocketState;
 pub use self::ticker::{SocketCounts, Ticker};
 
 /// The interval between two ticks.
@@ -89,47 +91,6 @@ pub struct SocketTimers {
     /// `true` if the socket must be checked for an agent that has left.
     is_presence_check_due: AtomicBool,
     waker: Mutex<Option<Waker>>,
-}
-
-/// The state of a socket. The module documentation shows the transitions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SocketState {
-    /// No byte has arrived yet.
-    Accepted,
-    /// The socket waits for another request, of which no byte has arrived.
-    Idle,
-    /// A head has begun.
-    Head,
-    /// A request has no response yet.
-    Exchange,
-    /// The head of a response is being sent. A refusal is no longer possible, so an error can only
-    /// cut the response off.
-    Responding,
-    /// Everything is written, and the agent has a moment to read it.
-    Closing,
-    /// The ticker removes the socket from its list.
-    Closed,
-}
-
-impl SocketState {
-    /// All states in the order of their numbers.
-    const ALL: [Self; 7] = [
-        Self::Accepted,
-        Self::Idle,
-        Self::Head,
-        Self::Exchange,
-        Self::Responding,
-        Self::Closing,
-        Self::Closed,
-    ];
-
-    fn is_idle(self) -> bool {
-        matches!(self, Self::Accepted | Self::Idle)
-    }
-
-    fn is_exchange(self) -> bool {
-        matches!(self, Self::Exchange | Self::Responding)
-    }
 }
 
 /// The limit of an exchange that has passed.
