@@ -10,9 +10,11 @@
 //!            first byte         head complete           response begins
 //! Accepted ------------> Head ---------------> Exchange ---------------> Responding
 //!                        ^  ^                     |                          |
-//!             first byte |  | its first bytes     | response sent            | response sent
-//!                        |  | have arrived        v                          |
-//!                       Idle <-----------------------------------------------+
+//!             first byte |  | its first bytes     +--------------------------+
+//!                        |  | have arrived        | response complete
+//!                        |  |                     v
+//!                       Idle <---------------- Flushing
+//!                               all is written
 //!
 //! every state ---- all is written, the socket is shut down ----> Closing ----> Closed
 //! ```
@@ -23,9 +25,15 @@
 //! | Head       | `header_read`; `SLOW_HEAD` while memory is short    | the socket is closed    |
 //! | Exchange   | deadline of the exchange; `body_idle`; grace period | the service refuses     |
 //! | Responding | as for Exchange                                     | the response is cut off |
+//! | Flushing   | `write_stall`; grace period                         | the response is cut off |
 //! | Idle       | `idle`; `DRAIN_IDLE_TIMEOUT` while draining         | the socket is closed    |
 //! | Closing    | the time that `SocketTimers::begin_close` gives     | the socket is dropped   |
 //! | any        | `write_stall`; [`Ticker::close_idlest`]             | the socket is cut off   |
+//!
+//! hyper drops the body of a response as soon as it holds all bytes, which can be long before the
+//! agent has accepted them. It parses the next head only after the last byte is written. The limits
+//! of Head and Idle therefore start after the state Flushing. A socket skips this state if no write
+//! is blocked, and enters it from Head or Idle if the first write of the last bytes is.
 //!
 //! Only the thread of the socket changes its state. Other threads read it, so it is an atomic.
 
@@ -74,7 +82,7 @@ pub struct SocketTimers {
     limits: SocketLimits,
     /// A [`SocketState`].
     state: AtomicU8,
-    /// The limit of the state, except in the states Exchange and Responding.
+    /// The limit of the state, except in the states Exchange, Responding and Flushing.
     state_deadline: Deadline,
     exchange_deadline: Deadline,
     /// Runs while a piece of the agent's body is awaited.
@@ -125,8 +133,18 @@ impl SocketTimers {
     pub(super) fn set_write_blocked(&self, is_blocked: bool) {
         if is_blocked {
             self.start(&self.write_deadline, self.limits.write_stall);
+            if matches!(self.state(), SocketState::Head | SocketState::Idle) {
+                self.begin_flush();
+            }
         } else {
             self.write_deadline.clear();
+        }
+    }
+
+    /// Records that all bytes of the responses so far are written.
+    pub(super) fn record_flush(&self) {
+        if self.state() == SocketState::Flushing {
+            self.await_request();
         }
     }
 
@@ -151,7 +169,8 @@ impl SocketTimers {
         self.state_deadline.has_passed(now)
             || self.write_deadline.has_passed(now)
             || self.has_drain_timeout_passed(now)
-            || (state == SocketState::Idle && self.ticker.is_grace_over.load(Relaxed))
+            || (matches!(state, SocketState::Idle | SocketState::Flushing)
+                && self.ticker.is_grace_over.load(Relaxed))
             || (state == SocketState::Responding && self.exceeded_limit().is_some())
     }
 
@@ -219,20 +238,19 @@ impl SocketTimers {
         }
     }
 
-    /// Records that the response is sent: the socket waits for the next request. If bytes arrived
-    /// after the last request, the next head has begun already, and its own time limit applies.
+    /// Records that the response is complete. When it is written, the socket waits for the next
+    /// request.
     pub fn end_exchange(&self) {
         self.exchange_deadline.clear();
         self.body_deadline.clear();
         if !self.state().is_exchange() {
             return;
         }
-        if self.has_unparsed.load(Relaxed) {
-            self.enter(SocketState::Head, self.limits.header_read);
+        if self.is_write_blocked() {
+            self.begin_flush();
         } else {
-            self.enter(SocketState::Idle, self.limits.idle);
+            self.await_request();
         }
-        self.idle_since.store(self.ticker.now(), Relaxed);
     }
 
     /// Returns whether bytes wait for the agent to take them.
@@ -289,6 +307,24 @@ impl SocketTimers {
         self.state.store(state as u8, Relaxed);
     }
 
+    /// Records that a complete response is not written yet. Only the limit of blocked writes
+    /// applies.
+    fn begin_flush(&self) {
+        self.set_state(SocketState::Flushing);
+        self.state_deadline.clear();
+    }
+
+    /// Records that the socket waits for the next request. If bytes arrived after the last request,
+    /// the next head has begun already, and its own time limit applies.
+    fn await_request(&self) {
+        if self.has_unparsed.load(Relaxed) {
+            self.enter(SocketState::Head, self.limits.header_read);
+        } else {
+            self.enter(SocketState::Idle, self.limits.idle);
+        }
+        self.idle_since.store(self.ticker.now(), Relaxed);
+    }
+
     /// Changes to a state that lasts this long at most.
     fn enter(&self, state: SocketState, limit: Duration) {
         self.set_state(state);
@@ -335,24 +371,25 @@ impl SocketTimers {
         // Far in the future unless the process stops.
         let draining_since = self.ticker.draining_since.load(Relaxed);
         let since = draining_since.max(self.idle_since.load(Relaxed));
-        now.saturating_sub(since) >= DRAIN_IDLE_TIMEOUT
-            && self.state().is_idle()
-            && !self.is_write_blocked()
+        now.saturating_sub(since) >= DRAIN_IDLE_TIMEOUT && self.state().is_idle()
     }
 
     /// Returns the rank of the socket among those that may be closed to make room, lowest first:
     /// sockets without a request, then those whose agents do not read, each ordered by how long
     /// this has lasted. `None` if the socket is busy or already closing.
     fn idle_rank(&self) -> Option<(bool, u64)> {
-        let is_exchange = self.state().is_exchange();
-        let is_busy = is_exchange && !self.is_write_blocked();
+        let has_response = self.state().is_exchange() || self.state() == SocketState::Flushing;
+        let is_busy = has_response && !self.is_write_blocked();
         if is_busy || self.is_closed() || self.state_deadline.is_expired() {
             return None;
         }
-        let since = match is_exchange {
+        let since = match has_response {
             true => self.write_deadline.get(),
             false => self.idle_since.load(Relaxed),
         };
-        Some((is_exchange, since))
+        Some((has_response, since))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,3 +273,27 @@ fn the_deadline_cuts_an_agent_that_reads_too_slowly() {
     let reply = agent.reply();
     assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));
 }
+
+#[test]
+fn the_limit_of_the_next_head_starts_when_the_response_is_written() {
+    // F-160, F-273: the responses of more than 1 MB are complete at once. The kernel buffers 4 MB,
+    // so one of them waits for the agent while the next head has arrived.
+    let crm = connection("crm").base_url("https://api.test");
+    let crm = (0..2_000).fold(crm, |crm, n| crm.allow(&format!("GET /{n}/{{id}}")));
+    let sidecar = Sidecar::with(crm)
+        .setting("proxy.header_read_timeout_seconds", 1)
+        .setting("proxy.idle_timeout_seconds", 1)
+        .start();
+    let mut agent = Agent::connect_narrow_to(sidecar.management());
+    agent.send("GET /v1/connections HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(6));
+    agent.wait_for("200 OK");
+    // The agent reads after the limits have passed, which a silent socket shows.
+    for _ in 0..2 {
+        Agent::connect_to(sidecar.management()).wait_close();
+    }
+    for _ in 0..6 {
+        let reply = agent.reply();
+        assert_eq!((reply.status, reply.ending), (200, Ending::Whole));
+        assert!(reply.body.len() > 1_000_000, "{}", reply.body.len());
+    }
+}

@@ -14,6 +14,8 @@ pub(super) enum SocketState {
     /// The head of a response is being sent. A refusal is no longer possible, so an error can only
     /// cut the response off.
     Responding,
+    /// The response is complete, but the agent has not accepted all of its bytes yet.
+    Flushing,
     /// Everything is written, and the agent has a moment to read it.
     Closing,
     /// The ticker removes the socket from its list.
@@ -22,12 +24,13 @@ pub(super) enum SocketState {
 
 impl SocketState {
     /// All states in the order of their numbers.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Accepted,
         Self::Idle,
         Self::Head,
         Self::Exchange,
         Self::Responding,
+        Self::Flushing,
         Self::Closing,
         Self::Closed,
     ];
