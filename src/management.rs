@@ -35,7 +35,7 @@ use crate::hardening::Hardening;
 use crate::server::{RequestBody, Serve, SocketTimers};
 use crate::snapshot::PublishedSnapshot;
 use crate::telemetry::{Logs, Metrics};
-use access::AccessPolicy;
+use access::{AccessPolicy, OPEN_PATHS};
 use error::{ApiError, ErrorStatus};
 use metrics::CachedRendering;
 pub use metrics::GaugeSources;
@@ -148,9 +148,10 @@ impl Management {
         request: Request<RequestBody>,
         timers: &SocketTimers,
     ) -> Response {
-        // Probes and scrapes cost little, and must not wait: a kubelet restarts a container whose
-        // liveness probe times out.
-        if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
+        // Probes, metrics and the OpenAPI document cost little, and must not wait: a kubelet
+        // restarts a container whose liveness probe times out. Callers without the login may
+        // request them, so they must not use up the limit of the callers that have it (F-196).
+        if OPEN_PATHS.contains(&request.uri().path()) {
             return self.route(request).await;
         }
         let mut permit = self.limit.try_acquire();

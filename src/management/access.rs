@@ -23,7 +23,7 @@ use crate::telemetry::{Event, ProblemLog};
 
 /// The paths that need no login: probes, metrics and the OpenAPI document, which contain no secret.
 /// They are compared byte by byte, so that no other spelling of a path opens it.
-const OPEN_PATHS: [&str; 4] = ["/openapi.json", "/metrics", "/livez", "/readyz"];
+pub(super) const OPEN_PATHS: [&str; 4] = ["/openapi.json", "/metrics", "/livez", "/readyz"];
 
 /// The wrong logins that get a 401 in one second, and at once. Further ones get a 429.
 const WRONG_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();

@@ -177,6 +177,32 @@ fn a_flood_of_wrong_logins_does_not_lock_out_the_right_one() {
 }
 
 #[test]
+fn requests_for_open_paths_do_not_delay_the_caller_with_the_login() {
+    // F-196
+    let sidecar = locked();
+    let flood = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(10);
+    let connect = || Agent::connect_to(sidecar.management());
+    let mut crowd: Vec<Agent> = std::iter::repeat_with(connect).take(40).collect();
+    for agent in &mut crowd {
+        agent.send(&flood);
+    }
+    // More requests than the limit lets through without delay.
+    for agent in &mut crowd {
+        for _ in 0..3 {
+            agent.reply().expect_status(200);
+        }
+    }
+    connect()
+        .request("GET", "/v1/connections", &[("Authorization", RIGHT)], b"")
+        .expect_status(200);
+    for agent in &mut crowd {
+        for _ in 3..10 {
+            agent.reply().expect_status(200);
+        }
+    }
+}
+
+#[test]
 fn without_a_login_only_local_and_allowed_hosts_are_served() {
     // F-197
     let sidecar = open();
