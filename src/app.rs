@@ -143,7 +143,7 @@ impl App {
         let service = management_service(login.clone(), &shared, &slots, hardening, &problems);
         let context = ThreadContext {
             sockets: Arc::clone(&sockets),
-            management: Arc::new(service),
+            management: Arc::new(service.with_max_sockets(descriptors.management)),
             shared: Arc::clone(&shared),
             upstreams,
             limits: socket_limits(&settings),

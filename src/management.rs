@@ -32,7 +32,7 @@ use tower::ServiceExt as _;
 
 use crate::credential::{Credentials, Login};
 use crate::hardening::Hardening;
-use crate::server::{RequestBody, Serve, SocketTimers};
+use crate::server::{MANAGEMENT_SOCKETS, RequestBody, Serve, SocketTimers};
 use crate::snapshot::PublishedSnapshot;
 use crate::telemetry::{Logs, Metrics};
 use access::{AccessPolicy, OPEN_PATHS};
@@ -126,13 +126,20 @@ impl Management {
         Self {
             access,
             router,
-            limit: RequestLimit::new(),
+            limit: RequestLimit::new(MANAGEMENT_SOCKETS),
         }
     }
 
-    async fn respond(&self, request: Request<RequestBody>, timers: &SocketTimers) -> Response {
+    /// Sets the maximum number of open sockets, which is [`MANAGEMENT_SOCKETS`] otherwise.
+    #[must_use]
+    pub fn with_max_sockets(self, sockets: usize) -> Self {
+        let limit = RequestLimit::new(sockets);
+        Self { limit, ..self }
+    }
+
+    async fn respond(&self, request: Request<RequestBody>) -> Response {
         let mut response = match self.access.check(&request) {
-            Ok(()) => self.route_within_limit(request, timers).await,
+            Ok(()) => self.route_within_limit(request).await,
             Err(refusal) => refusal,
         };
         let headers = response.headers_mut();
@@ -143,26 +150,14 @@ impl Management {
         response
     }
 
-    async fn route_within_limit(
-        &self,
-        request: Request<RequestBody>,
-        timers: &SocketTimers,
-    ) -> Response {
+    async fn route_within_limit(&self, request: Request<RequestBody>) -> Response {
         // Probes, metrics and the OpenAPI document cost little, and must not wait: a kubelet
         // restarts a container whose liveness probe times out. Callers without the login may
         // request them, so they must not use up the limit of the callers that have it (F-196).
         if OPEN_PATHS.contains(&request.uri().path()) {
             return self.route(request).await;
         }
-        let mut permit = self.limit.try_acquire();
-        if permit.is_none() {
-            // While its request waits, the socket counts as idle, so it can be closed if another
-            // socket needs its slot.
-            timers.end_exchange();
-            permit = self.limit.acquire().await;
-            timers.begin_exchange();
-        }
-        match permit {
+        match self.limit.acquire().await {
             Some(_held) => self.route(request).await,
             None => {
                 let why = format!(
@@ -191,7 +186,7 @@ impl Serve for Management {
         request: Request<RequestBody>,
         timers: Arc<SocketTimers>,
     ) -> Response {
-        let response = self.respond(request, &timers).await;
+        let response = self.respond(request).await;
         let exchange = EndOfExchange(timers);
         // hyper drops the body once it is sent, or when the socket fails. The closure owns
         // `exchange`, so the exchange ends with the body in both cases.

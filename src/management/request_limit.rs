@@ -3,8 +3,11 @@
 //! Without it, a flood of requests would take the processor time of the whole process, at the
 //! expense of agents if the container has a CPU quota. One request is served at a time, in the
 //! order of arrival. After [`BURST`] requests at once, they are served at [`RATE`]. A request is
-//! refused only if those before it keep it waiting for [`MAX_WAIT`]. So a caller that sends one
-//! request after another is delayed, but never refused.
+//! refused only if those before it keep it waiting for [`MAX_WAIT`], or if too many others wait
+//! already. So a caller that sends one request after another is delayed, but never refused.
+//!
+//! A request that waits keeps its socket open. Requests may therefore wait on three quarters of the
+//! sockets at most. The others are left for probes, metrics and refusals.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -30,6 +33,8 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct RequestLimit {
     rate: RateLimiter<NotKeyed, InMemoryState, RuntimeClock>,
     concurrency: Semaphore,
+    /// The places of requests that wait.
+    places: Semaphore,
 }
 
 /// The clock of the runtime, which tests can move.
@@ -45,22 +50,28 @@ impl Clock for RuntimeClock {
 }
 
 impl RequestLimit {
-    pub(super) fn new() -> Self {
+    /// Creates the limit for a listener that has at most this many open sockets.
+    pub(super) fn new(sockets: usize) -> Self {
         let quota = Quota::per_second(RATE).allow_burst(BURST);
         Self {
             rate: RateLimiter::direct_with_clock(quota, RuntimeClock),
             concurrency: Semaphore::new(MAX_CONCURRENT),
+            places: Semaphore::new(sockets - sockets / 4),
         }
     }
 
-    /// Returns a permit to serve a request now, or `None` if the request has to wait.
-    pub(super) fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
+    fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
         let permit = self.concurrency.try_acquire().ok()?;
         self.rate.check().ok().map(|()| permit)
     }
 
-    /// Waits for a permit. Returns `None` if other requests kept this one waiting for [`MAX_WAIT`].
+    /// Returns a permit to serve a request, and waits for it if necessary. Returns `None` if other
+    /// requests kept this one waiting for [`MAX_WAIT`], or if no place to wait is free.
     pub(super) async fn acquire(&self) -> Option<SemaphorePermit<'_>> {
+        if let Some(permit) = self.try_acquire() {
+            return Some(permit);
+        }
+        let _place = self.places.try_acquire().ok()?;
         let waiting = timeout(MAX_WAIT, self.concurrency.acquire());
         // The semaphore is never closed.
         let permit = waiting.await.ok()?.ok()?;
@@ -83,6 +94,8 @@ mod tests {
 
     use super::{BURST, MAX_WAIT, RATE, RequestLimit};
 
+    const SOCKETS: usize = 64;
+
     /// The time between two requests at the rate; the timer is exact to a millisecond.
     fn interval() -> Duration {
         Duration::from_secs(1) / RATE.get() + Duration::from_millis(1)
@@ -97,7 +110,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_beyond_the_burst_are_served_at_the_rate() {
         // F-168
-        let limit = RequestLimit::new();
+        let limit = RequestLimit::new(SOCKETS);
         let begun = Instant::now();
         let mut served = 0;
         while begun.elapsed() < Duration::from_secs(100) {
@@ -116,7 +129,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_request_is_served_at_a_time() {
-        let limit = RequestLimit::new();
+        let limit = RequestLimit::new(SOCKETS);
         let served = limit.try_acquire().unwrap();
         assert!(limit.try_acquire().is_none());
         drop(served);
@@ -126,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lone_caller_is_delayed_and_never_refused() {
         // F-168
-        let limit = RequestLimit::new();
+        let limit = RequestLimit::new(SOCKETS);
         burst(&limit);
         for _ in 0..3 {
             assert!(limit.try_acquire().is_none());
@@ -140,11 +153,11 @@ mod tests {
     async fn in_a_crowd_requests_that_wait_too_long_are_refused() {
         // F-168
         // Leaked, because spawned tasks need a `'static` reference.
-        let limit: &RequestLimit = Box::leak(Box::new(RequestLimit::new()));
+        let limit: &RequestLimit = Box::leak(Box::new(RequestLimit::new(SOCKETS)));
         burst(limit);
         let begun = Instant::now();
         let mut crowd = JoinSet::new();
-        for _ in 0..100 {
+        for _ in 0..40 {
             crowd.spawn(async { limit.acquire().await.is_some() });
         }
         let served = crowd.join_all().await.into_iter().filter(|served| *served);
@@ -152,5 +165,23 @@ mod tests {
         let rate = RATE.get() as usize;
         assert!((rate * 9 / 10..=rate + 1).contains(&served), "{served}");
         assert!(begun.elapsed() <= MAX_WAIT + interval());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_a_place_to_wait_is_refused_at_once() {
+        // F-196
+        let limit: &RequestLimit = Box::leak(Box::new(RequestLimit::new(SOCKETS)));
+        burst(limit);
+        let mut waiting = JoinSet::new();
+        for _ in 0..SOCKETS * 3 / 4 {
+            waiting.spawn(async { limit.acquire().await.is_some() });
+        }
+        tokio::task::yield_now().await;
+        let begun = Instant::now();
+        assert!(limit.acquire().await.is_none());
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        // A caller that goes away leaves its place to another.
+        waiting.shutdown().await;
+        assert!(limit.acquire().await.is_some());
     }
 }

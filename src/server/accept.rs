@@ -35,7 +35,8 @@ pub enum AtCapacity {
     /// The new socket waits for a slot.
     Wait,
     /// The socket that has been idle for longest is closed, and the new one is served. No caller
-    /// can then keep others out by holding sockets open.
+    /// can then keep others out by holding sockets open. A socket whose request is being answered
+    /// is not idle, even if the request only waits.
     CloseIdlest,
 }
 
@@ -111,6 +112,12 @@ impl<S: Serve> AcceptLoop<S> {
     async fn evict_until_slot<T>(&self, taking: impl Future<Output = T>) -> T {
         let mut taking = pin!(taking);
         loop {
+            if self.slots.available_permits() == 0 {
+                // A socket is not idle if a request on it has arrived in the kernel. The runtime
+                // puts a task that has yielded behind the tasks of all sockets that have become
+                // readable, so those are polled first. This future could be polled before them.
+                drop(tokio::spawn(tokio::task::yield_now()).await);
+            }
             if self.slots.available_permits() == 0 {
                 self.ticker.close_idlest();
             }

@@ -376,18 +376,19 @@ impl SocketTimers {
 
     /// Returns the rank of the socket among those that may be closed to make room, lowest first:
     /// sockets without a request, then those whose agents do not read, each ordered by how long
-    /// this has lasted. `None` if the socket is busy or already closing.
-    fn idle_rank(&self) -> Option<(bool, u64)> {
+    /// this has lasted. `None` if the socket is busy or already closing, or has waited for a
+    /// request for less than a [`TICK`]: its agent may be about to send one.
+    fn idle_rank(&self, now: u64) -> Option<(bool, u64)> {
         let has_response = self.state().is_exchange() || self.state() == SocketState::Flushing;
         let is_busy = has_response && !self.is_write_blocked();
         if is_busy || self.is_closed() || self.state_deadline.is_expired() {
             return None;
         }
-        let since = match has_response {
-            true => self.write_deadline.get(),
-            false => self.idle_since.load(Relaxed),
-        };
-        Some((has_response, since))
+        if has_response {
+            return Some((true, self.write_deadline.get()));
+        }
+        let since = self.idle_since.load(Relaxed);
+        (now.saturating_sub(since) >= millis(TICK)).then_some((false, since))
     }
 }
 

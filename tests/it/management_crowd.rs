@@ -1,5 +1,5 @@
-//! Clients that occupy all sockets of the management listener do not keep others out: the kubelet's
-//! probes and operators are served.
+//! Clients that occupy all sockets of the management listener, or all places to wait, do not keep
+//! others out: the kubelet's probes and operators are served, and each request gets a response.
 
 use std::net::SocketAddr;
 
@@ -69,4 +69,48 @@ fn sockets_that_read_nothing_are_closed_for_new_ones() {
     Agent::connect_to(sidecar.management())
         .get("/livez")
         .expect_status(200);
+}
+
+#[test]
+fn requests_that_wait_are_answered_and_their_sockets_are_not_closed_for_new_ones() {
+    // F-168, F-196
+    let crm = connection("crm").allow("/").base_url("https://api.test");
+    let sidecar = Sidecar::with(crm)
+        // A request that waits is whole, so these limits do not concern it.
+        .setting("proxy.header_read_timeout_seconds", 1)
+        .setting("proxy.idle_timeout_seconds", 1)
+        .start();
+    let whole = "GET /v1/connection-types HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut first = Agent::connect_to(sidecar.management());
+    first.send(whole.repeat(100));
+    for _ in 0..100 {
+        first.reply().expect_status(200);
+    }
+    // The requests that may be served without delay are used up, and more come than can wait.
+    let mut waiting: Vec<Agent> = (0..2 * MANAGEMENT_SOCKETS)
+        .map(|_| {
+            let mut agent = Agent::connect_to(sidecar.management());
+            // The beginning of another request must not start the limit of a head.
+            agent.send(format!("{whole}GET /v"));
+            agent
+        })
+        .collect();
+    for target in ["/livez", "/readyz", "/metrics", "/openapi.json"] {
+        Agent::connect_to(sidecar.management())
+            .get(target)
+            .expect_status(200);
+    }
+    let mut served = 0;
+    for agent in &mut waiting {
+        let reply = agent.reply();
+        match reply.status {
+            200 => served += 1,
+            _ => {
+                reply.expect_status(429);
+                let after = reply.fields.single_value("retry-after");
+                assert_eq!(after.as_deref(), Some("1"), "{reply:?}");
+            }
+        }
+    }
+    assert!(served > 0);
 }

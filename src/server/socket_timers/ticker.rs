@@ -113,13 +113,15 @@ impl Ticker {
         counts
     }
 
-    /// Closes the socket that has been idle for longest, to make room. Sockets that wait for a
-    /// request are closed first; if there are none, sockets whose agents do not read.
+    /// Closes the socket that has been idle for longest, to make room. Sockets that have waited for
+    /// a request for [`TICK`] are closed first; if there are none, sockets whose agents do not
+    /// read.
     pub fn close_idlest(&self) {
+        let now = self.update_now();
         let sockets = self.sockets.lock();
         let ranked = sockets
             .iter()
-            .filter_map(|timers| Some((timers.idle_rank()?, timers)));
+            .filter_map(|timers| Some((timers.idle_rank(now)?, timers)));
         if let Some((_, idlest)) = ranked.min_by_key(|(since, _)| *since) {
             idlest.state_deadline.expire();
             idlest.wake();
