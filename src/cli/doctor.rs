@@ -18,7 +18,7 @@ const NAME: &str = "example.com.";
 
 const AFTER_HELP: &str = "\
 Run it where the agent runs: in the same container, as the same user, in the same network. It needs no configuration and shows no value of a variable. It sends requests to name servers, to the sockets and ports of container runtimes, and, to find these and egressd's management API, to every listener in this network.
-closed: this way out is blocked. open: it is not. unknown: it could not be tried, or something unexpected answered.
+closed: the sandbox blocks this access. open: it does not. unknown: the access could not be tried, or something unexpected answered.
 Exit codes: 0 nothing is open, 1 something is open (with --strict also: unknown), 64 invalid arguments.";
 
 #[derive(Args)]

@@ -151,7 +151,7 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
                 unreachable = Some(connect_error(&error))
             }
             Ok((Err(ProbeFailure::NotHttp), _)) => {
-                silent = Some("the listener does not speak HTTP".to_owned());
+                silent = Some("the response of the listener is not HTTP/1.1".to_owned());
             }
             Ok((Err(ProbeFailure::TimedOut), _)) => {
                 silent = Some(format!("no answer within {} s", limit.as_secs()));

@@ -252,7 +252,7 @@ fn read_grant_type(field: &Field<'_>) -> Option<GrantType> {
             "write the grant type as the provider spells it, or leave the field out",
         ),
         InvalidGrantType::NeedsUser => (
-            "is a grant in which a user takes part, which egressd does not support",
+            "is a grant that needs a user, which egressd does not support",
             "use a grant without a user; without the field, `client_credentials` is used",
         ),
     };

@@ -212,7 +212,7 @@ impl Rejection {
             span,
             "too_deep",
             "the nesting is deeper than 64 levels",
-            "a connection needs six",
+            "reduce the nesting; a connection needs six levels",
         )
     }
 

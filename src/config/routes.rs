@@ -49,7 +49,7 @@ pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Op
         let message = format!(
             "the patterns are too similar: one path might be compared with {widest} of their segments; the limit is {WALK_LIMIT}"
         );
-        let remedy = "use fewer wildcards beside literals at the same depth";
+        let remedy = "use fewer wildcards next to literals at the same depth";
         return field.reject("routes_too_wide", message, remedy);
     }
     (places.len() == items.len()).then_some(table)

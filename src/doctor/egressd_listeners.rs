@@ -112,8 +112,8 @@ pub(super) async fn probe_listeners(
         } else if open.iter().all(|finding| finding.check != check) {
             let seen = match count {
                 0 => "no other listener in this network".to_owned(),
-                1 => "1 other listener in this network, which is something else".to_owned(),
-                _ => format!("{count} other listeners in this network, which are something else"),
+                1 => "1 other listener in this network, where it was not found".to_owned(),
+                _ => format!("{count} other listeners in this network, where it was not found"),
             };
             open.push(check.closed(shown, seen));
         }

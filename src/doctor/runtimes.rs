@@ -121,7 +121,10 @@ pub(super) async fn probe_api(
             let seen = "uses TLS; it is unknown if it requires a client certificate";
             (FindingState::Unknown, seen.into())
         }
-        None => (FindingState::Closed, "something else answers".into()),
+        None => (
+            FindingState::Closed,
+            "the server does not answer as a container runtime or kubelet".into(),
+        ),
     };
     worst_finding(&probe, (target, api.path()), found, classify).await
 }

@@ -45,8 +45,8 @@ pub(in crate::management) struct Tool {
     /// A URI template (RFC 6570) of the properties of the input, relative to the address that
     /// agents connect to: `{id}` is escaped, `{+rest}` keeps its slashes. `query` is appended as
     /// form parameters. `body` is sent as JSON, or as it is if it is a string. A wildcard called
-    /// `query`, `body` or `method` is named `path_query` and so on here. One whose name is not
-    /// ASCII is named `segment_1` and so on, by its position.
+    /// `query`, `body` or `method` is named `path_query` and so on here. A wildcard whose name is
+    /// not ASCII is named `segment_1` and so on, by its position.
     path: String,
     /// The JSON Schema (draft 2020-12) of the input.
     #[schema(value_type = Object)]

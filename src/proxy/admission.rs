@@ -72,7 +72,7 @@ impl Admission {
         }
         Err(Refusal::new(
             RefusalCode::Draining,
-            "egressd is stopping and accepts no new requests. Send the request again once it has been replaced or restarted.",
+            "egressd is stopping and accepts no new requests. Send the request again after egressd was restarted or replaced.",
         ))
     }
 }

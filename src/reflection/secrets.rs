@@ -53,7 +53,7 @@ pub struct Reflected {
 /// The response in which a guessable credential was found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "a response of `{connection}` held the credential of `{owner}`, which is short enough to be guessed: the connection is closed until a reload changes it, or a restart"
+    "a response of `{connection}` held the credential of `{owner}`, which is short enough to be guessed: the connection is closed until a reload changes the credential, or until a restart"
 )]
 pub struct Exposure {
     /// The connection that the credential belongs to.

@@ -181,7 +181,7 @@ fn a_silent_listener_or_another_protocol_is_not_ready() {
         }
     });
     let check = || healthcheck(&settings(&[&address]), &[], &[]);
-    let expected = format!("not ready: the listener does not speak HTTP ({address})\n");
+    let expected = format!("not ready: the response of the listener is not HTTP/1.1 ({address})\n");
     assert_eq!(check(), (Some(1), expected, String::new()));
     let expected = format!("not ready: 500 ?[31mred ({address})\n");
     assert_eq!(check(), (Some(1), expected, String::new()));

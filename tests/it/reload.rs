@@ -69,7 +69,7 @@ fn sighup_reloads_and_logs_the_outcome() {
     running.hang_up();
     assert_eq!(
         running.wait_for_line("not reloaded: "),
-        "1 problem, logged before; the configuration in use stays"
+        "1 problem, logged before; the current configuration stays in use"
     );
     let told = running.heard.join("\n");
     assert!(told.contains("connection_details.http.base_url"), "{told}");

@@ -63,7 +63,7 @@ fn address_remedy(broken: &ProbeError, field: &str) -> String {
         }
     }
     format!(
-        "if this connection is meant to reach it, write `allowed_private_cidrs: [{}]` beside `base_url`, or the range of that network; if not, check who controls the DNS records of the name",
+        "if this connection is meant to reach it, write `allowed_private_cidrs: [{}]` next to `base_url`, or the range of that network; if not, check who controls the DNS records of the name",
         cidrs.join(", ")
     )
 }

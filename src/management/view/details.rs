@@ -28,8 +28,8 @@ struct HttpDetails {
     base_url: String,
     /// The patterns that allow requests, in the syntax of Go's `http.ServeMux`.
     allowed_routes: Vec<String>,
-    /// Headers that are added to every request, beside the credential. A value is hidden if the
-    /// header's name or value looks like a credential.
+    /// Headers that are added to every request, in addition to the credential. A value is hidden if
+    /// the header's name or value looks like a credential.
     #[schema(value_type = BTreeMap<String, String>)]
     headers: BTreeMap<String, DisclosedValue>,
     #[serde(flatten)]
@@ -48,7 +48,7 @@ struct HttpDetails {
     /// `true` if `Cookie` and `Set-Cookie` headers are passed on.
     allow_cookies: bool,
     /// Names of headers from agents that are passed on, although egressd drops them by default:
-    /// they carry a credential, or select an object or an account beside the path.
+    /// they carry a credential, or select an object or an account in addition to the path.
     allow_agent_headers: Vec<String>,
     /// `true` if `%2F` is allowed inside a path segment.
     allow_encoded_slash: bool,

@@ -25,7 +25,7 @@ pub(in crate::management) struct ConnectionType {
     /// The kinds of credential. A definition contains exactly one.
     #[schema(value_type = Vec<AuthKind>)]
     auth_kinds: &'static [AuthKind],
-    /// Further secrets of a definition, beside its credential.
+    /// Further secrets of a definition, in addition to its credential.
     #[schema(value_type = Vec<CredentialField>)]
     options: &'static [CredentialField],
 }

@@ -10,7 +10,7 @@ use super::template::Template;
 
 /// The instructions that follow the base URL.
 const HOW: &str = "Credentials are added to your requests: send none. Only the routes below are allowed. Any other request is refused with an `application/problem+json` document that gives the reason.\n\n\
-A route is `[METHOD ]/path`. `{name}` matches one path segment, `{name...}` or a `/` at the end matches any rest, and `{$}` matches only the end. GET includes HEAD, and a route without a method allows every method. \
+A route is `[METHOD ]/path`. `{name}` matches one path segment, `{name...}` or a `/` at the end matches the rest of the path, and `{$}` matches only the end. GET includes HEAD, and a route without a method allows every method. \
 The query is not restricted. Send paths in plain form: no `.` or `..` segments, no `//`, no `%2F`. Nothing is redirected or rewritten.\n";
 
 /// Renders the list, with gaps for the host that the agent uses.

@@ -41,7 +41,7 @@ pub enum InvalidRequest {
     },
     /// There are more headers than hyper accepts.
     #[error(
-        "a request has at most {MAX_HEADERS} headers, Host included; egressd answers more with 431"
+        "a request may have at most {MAX_HEADERS} headers, including Host; egressd rejects more with status 431"
     )]
     TooManyHeaders,
     /// A header describes a body, but the explained request has none.

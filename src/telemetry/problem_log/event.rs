@@ -89,12 +89,12 @@ events! {
         /// The number of problems. Each is also a [`Event::ConfigProblem`].
         problems: usize,
     } => "reload_failed", Error,
-        ("configuration not reloaded: {}, logged before; the configuration in use stays", with_plural(*problems, "problem"));
+        ("configuration not reloaded: {}, logged before; the current configuration stays in use", with_plural(*problems, "problem"));
 
     /// The files could not be read because the system has no descriptor or memory left.
     ReloadPostponed => "reload_postponed", Warn,
-        ("the configuration cannot be read: no file descriptor or memory is left; the configuration in \
-          use stays, and egressd reads the files again within seconds");
+        ("the configuration cannot be read: no file descriptor or memory is left; the current \
+          configuration stays in use, and egressd reads the files again within seconds");
 
     /// A file could not be read because it is in a directory that the hardened process has no
     /// access to.
@@ -307,7 +307,7 @@ events! {
         "the {} of a response through connection {connection} contained {}{}", part.as_str(),
         held_secret(secret, header.as_deref(), owner.as_ref().filter(|owner| *owner != connection), *guess),
         if *closed {
-            "; the secret is short enough to be guessed, so the connection refuses all requests until a reload changes it"
+            "; the secret is short enough to be guessed, so the connection refuses all requests until a reload changes the credential"
         } else {
             ""
         }

@@ -108,7 +108,7 @@ fn reload_rows() -> Vec<Row> {
             json!({"event": "mounted_alone", "file": "/a.yaml"})),
         (Event::OutOfReach, "warn", "a configured file cannot be read: hardening limits this process to the directories that contained its files at the start; restart egressd to use a file elsewhere", json!({"event": "out_of_reach"})),
         (Event::Unwatched { why: "no".into() }, "warn", "the system does not report file changes (no); egressd compares the files every 5 s instead", json!({"event": "unwatched"})),
-        (Event::ReloadFailed { problems: 2 }, "error", "configuration not reloaded: 2 problems, logged before; the configuration in use stays", json!({"event": "reload_failed", "problems": 2})),
+        (Event::ReloadFailed { problems: 2 }, "error", "configuration not reloaded: 2 problems, logged before; the current configuration stays in use", json!({"event": "reload_failed", "problems": 2})),
     ];
     rows
 }
