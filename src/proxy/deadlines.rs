@@ -35,7 +35,7 @@ impl PassedLimit {
             ExceededLimit::Exchange if !self.awaits_agent_body => {
                 ExchangeError::DeadlineExceeded(exchange_timeout).into()
             }
-            ExceededLimit::Exchange => AgentFault::Late(exchange_timeout).into(),
+            ExceededLimit::Exchange => AgentFault::DeadlineExceeded(exchange_timeout).into(),
             ExceededLimit::Body => AgentFault::Idle(timers.body_idle_timeout()).into(),
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn agent_body_fault(
 ) -> Option<AgentFault> {
     match timers.exceeded_limit()? {
         ExceededLimit::Body => Some(AgentFault::Idle(timers.body_idle_timeout())),
-        ExceededLimit::Exchange => Some(AgentFault::Late(exchange_timeout)),
+        ExceededLimit::Exchange => Some(AgentFault::DeadlineExceeded(exchange_timeout)),
         // The pipeline refuses the request, and this is not the agent's fault.
         ExceededLimit::Grace => None,
     }

@@ -75,7 +75,7 @@ pub enum AgentFault {
         "the request body was not complete within {} s (the connection's `timeout_seconds`)",
         .0.as_secs()
     )]
-    Late(Duration),
+    DeadlineExceeded(Duration),
     /// The framing is invalid.
     #[error("the request body is not framed correctly")]
     Malformed,

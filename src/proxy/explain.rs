@@ -141,7 +141,7 @@ fn explain_parts(
     found: &mut Option<Arc<ConnectionEntry>>,
 ) -> Result<ExplainOutcome, Refusal> {
     let addressed = identify::address(parts, allowed_hosts)?;
-    if addressed.asks_for_connections() {
+    if addressed.is_connection_list() {
         return Ok(ExplainOutcome::Listing);
     }
     let identified = identify::identify(addressed, snapshot)?;

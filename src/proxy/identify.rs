@@ -46,7 +46,7 @@ pub(super) struct Addressed<'r> {
 
 impl Addressed<'_> {
     /// Returns whether the request is a GET or HEAD of `/`, the list of connections.
-    pub(super) fn asks_for_connections(&self) -> bool {
+    pub(super) fn is_connection_list(&self) -> bool {
         self.parts.uri.path() == "/" && matches!(self.parts.method, Method::GET | Method::HEAD)
     }
 }

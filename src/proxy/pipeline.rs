@@ -112,7 +112,7 @@ impl Proxy {
                 return Err(refusal);
             }
         };
-        if addressed.asks_for_connections() {
+        if addressed.is_connection_list() {
             exchange.in_flight.refuse_over_limit()?;
             let snapshot = shared.published.current();
             let listing = listing_response(&head.headers, &snapshot, &shared.listings);

@@ -205,7 +205,7 @@ impl From<ExchangeError> for Refusal {
             ExchangeError::Agent(AgentFault::TooLarge { .. }) => {
                 (RefusalCode::RequestTooLarge, None)
             }
-            ExchangeError::Agent(AgentFault::Idle(_) | AgentFault::Late(_)) => {
+            ExchangeError::Agent(AgentFault::Idle(_) | AgentFault::DeadlineExceeded(_)) => {
                 (RefusalCode::RequestTimeout, None)
             }
             ExchangeError::Agent(

@@ -66,11 +66,11 @@ struct WatchThread {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WakeReason {
     /// A reload was requested.
-    Asked,
+    Requested,
     /// An event arrived for a directory.
     Notice,
     /// The wait is over.
-    Time,
+    Interval,
     /// The handle was dropped.
     Ended,
 }
@@ -149,13 +149,13 @@ impl WatchThread {
                 reason = self.wait_until_quiet();
             }
             match reason {
-                WakeReason::Asked => {
+                WakeReason::Requested => {
                     // The reload has logged its outcome.
                     let _logged = self.reload.catch_panic(Reload::run);
                     // Updates the watches, because the reload may have found other directories.
                     self.reload_if_changed();
                 }
-                WakeReason::Notice | WakeReason::Time => self.reload_if_changed(),
+                WakeReason::Notice | WakeReason::Interval => self.reload_if_changed(),
                 WakeReason::Ended => return,
             }
         }
@@ -224,7 +224,7 @@ impl WatchThread {
                     notices.iter().for_each(|it| it.drain());
                     return WakeReason::Notice;
                 }
-                _ if Instant::now() >= end => return WakeReason::Time,
+                _ if Instant::now() >= end => return WakeReason::Interval,
                 _ => {}
             }
         }
@@ -235,7 +235,7 @@ impl WatchThread {
         let read = self.wake_receiver.read(&mut [0]);
         self.is_requested.store(false, Release);
         if matches!(read, Ok(1)) {
-            WakeReason::Asked
+            WakeReason::Requested
         } else {
             WakeReason::Ended
         }

@@ -281,7 +281,7 @@ def judge(tally, world, pod, doctor):
     doctor.finds("only a mounted secret", {("secret_files", "/run/secrets")})
     os.chmod(token, 0o600)
     if not doctor.nested:
-        doctor.finds("a mounted secret of somebody else", set())
+        doctor.finds("a mounted secret of another program", set())
         socket_file = f"unix:{private}/management.sock"
         within = {("same_user", f"process {egressd.pid}"), ("management", f"{socket_file}/v1/connections"), ("metrics", f"{socket_file}/metrics")}
         doctor.finds("only egressd's user", within, user=EGRESSD_USER, own_processes=False)

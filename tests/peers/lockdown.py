@@ -45,12 +45,12 @@ WAYS = [
     ("UDP-Lite", "udp-lite", FAR4, 443, REFUSED, None),
     ("SCTP", "sctp", FAR4, 443, REFUSED, None),
     ("a raw socket", "raw", FAR4, 0, REFUSED, None),
-    ("a connect that nobody waits for", "leave", FAR4, 443, REFUSED, None),
+    ("a connect without a waiting caller", "leave", FAR4, 443, REFUSED, None),
     *[(f"management at {a}", "http", a, 8081, REFUSED, OPEN) for a in ("127.0.0.1", "127.9.9.9", "::1", POD4, POD6)],
 ]
 # Nothing answers these, so only the counter can show that they left, or this kernel does not
 # support them.
-UNANSWERED = {"multicast", "UDP-Lite", "SCTP", "a connect that nobody waits for"}
+UNANSWERED = {"multicast", "UDP-Lite", "SCTP", "a connect without a waiting caller"}
 LOCAL = [
     ("the proxy port", "http", "127.0.0.1", 8080),
     *[(f"a local service at {a}", "tcp", a, SERVED) for a in ("127.0.0.1", "::1", POD4)],
@@ -188,7 +188,7 @@ def without_rules(tally, pod):
         tally.claim(f"without rules: {name} is {'closed by the missing capability' if kind == 'raw' else 'open'}", holds, came)
 
 
-def nobody_else_gets_out(tally, pod, user, who):
+def only_egressd_gets_out(tally, pod, user, who):
     """Checks that every way is refused at once, and that no packet has left."""
     before = pod.namespaces.arrived()
     came = pod.attempts(user, [way[1:4] for way in WAYS])
@@ -258,8 +258,8 @@ def main():
         without_rules(tally, pod)
         pod.install(RULES)
         pod.install(RULES)  # a second time, as a restarted pod does
-        nobody_else_gets_out(tally, pod, AGENT, "agent")
-        nobody_else_gets_out(tally, pod, ROOT, "root without rights")
+        only_egressd_gets_out(tally, pod, AGENT, "agent")
+        only_egressd_gets_out(tally, pod, ROOT, "root without rights")
         egressd_gets_out(tally, pod)
         loopback_stays(tally, pod)
         remembered_flows(tally, pod)

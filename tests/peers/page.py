@@ -183,7 +183,7 @@ def renewing(tally, browser, origin, agents, world, egressd):
     tally.claim("refreshed: the scroll position is kept", tab.tell("Math.round(window.scrollY)") == 180, tab.tell("window.scrollY"))
     loads_nothing_else(tally, "renewed", tab, origin)
     world.stop(egressd)
-    tab.wait("it says that nobody answers", "!document.getElementById('alarm').hidden")
+    tab.wait("it shows that egressd does not respond", "!document.getElementById('alarm').hidden")
     tally.claim("stopped: the page is marked as stale", "No response since" in tab.tell("document.getElementById('alarm').innerText"))
     tally.claim("stopped: the page still shows the last state", "notes" in tab.tell("document.getElementById('main').innerText"))
     tab.picture(PICTURES / "stopped.png")

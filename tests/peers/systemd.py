@@ -29,7 +29,7 @@ RULES = REPOSITORY / "config/kubernetes/sidecar-lockdown/egress.nft"
 EXPOSURE = 2.0  # of 10; systemd 252 computes 1.4 and 1.2, and other versions differ slightly
 SLACK = 5  # seconds between egressd's own end and systemd's SIGKILL
 CREDENTIALS = "/run/credentials/egressd.service"
-SOMEBODY = 61184  # a UID of the range from which DynamicUser= takes one
+DYNAMIC_USER = 61184  # a UID of the range from which DynamicUser= takes one
 
 
 BOOTED = 60  # seconds after which a boot counts as hanging
@@ -137,11 +137,11 @@ def starts(tally, world):
         path.chmod(0o400)
     if os.geteuid() == 0:
         for path in (credentials, *credentials.iterdir()):
-            os.chown(path, SOMEBODY, SOMEBODY)
+            os.chown(path, DYNAMIC_USER, DYNAMIC_USER)
     names = allowed("egressd.service")
     tally.claim("the filter lets egressd confine itself, but not change its user",
                 {"seccomp", "landlock_restrict_self", "prctl"} <= names and not {"setuid", "chown", "ptrace", "mount", "bpf"} & names)
-    as_user = [sys.executable, "-B", __file__, "filtered", str(SOMEBODY), ",".join(sorted(names))]
+    as_user = [sys.executable, "-B", __file__, "filtered", str(DYNAMIC_USER), ",".join(sorted(names))]
     credentials.chmod(0o500)
     for name, place in (("egressd.yaml", "egressd.yaml"), ("databricks.yaml", "connections/databricks.yaml")):
         world.file(place, read(UNITS / name).replace(CREDENTIALS, str(credentials)))
@@ -195,7 +195,7 @@ ip address add 203.0.113.9/32 dev lo
 systemctl start egressd
 until curl -sf http://127.0.0.2:8081/readyz && echo >/dev/tcp/127.0.0.1/80; do sleep 0.05; done
 pidof egressd >/run/pid-of-egressd
-/usr/local/bin/agent >/out/anybody
+/usr/local/bin/agent >/out/other
 systemctl start agent
 while systemctl is-active -q agent; do sleep 0.05; done
 grep -E '^(Uid|CapBnd|NoNewPrivs|Seccomp):' /proc/$(pidof egressd)/status >/out/status
@@ -218,10 +218,10 @@ touch /out/done
         return
     story = read(out / "conduct")[-1500:] + read(out / "egressd.service")[-1500:]
     tally.claim("under systemd: both units ran to their end", (out / "done").exists(), story)
-    for who, log in (("anybody else", "anybody"), ("the agent's unit", "agent.service")):
+    for who, log in (("another service", "other"), ("the agent's unit", "agent.service")):
         found = dict(line.rsplit(": ", 1) for line in read(out / log).splitlines())
         for name, _, through in TRIES:
-            wanted = "open" if through or log == "anybody" else "closed"
+            wanted = "open" if through or log == "other" else "closed"
             tally.claim(f"under systemd: to {who} {name} is {wanted}", found.get(name) == wanted, str(found))
     status = dict(line.split(":\t", 1) for line in read(out / "status").splitlines())
     tally.claim("under systemd: egressd has a user of its own, no capability, no new privileges, a filter", status.get("Uid", "0").split()[0] not in ("0", "65534")
