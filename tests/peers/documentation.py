@@ -195,6 +195,9 @@ class Page:
     def run(self, command):
         """Runs a command; returns why its result is not the documented one, or None."""
         head, _, comment = command.split("\n")[0].partition("  #")
+        if head.strip() == "kill %1":
+            self.stop()  # the job of the shell that the page started
+            return None
         if re.match(r"egressd (serve|demo)\b", command):
             self.start(head.strip())
             return None
