@@ -217,7 +217,7 @@ impl Credential {
     ///
     /// # Errors
     ///
-    /// Returns [`Unavailable::INTERNAL`] if a required token is missing, so that no request is sent
+    /// Returns `Unavailable::INTERNAL` if a required token is missing, so that no request is sent
     /// without its credential.
     pub fn inject_headers<'a>(
         &'a self,

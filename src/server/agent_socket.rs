@@ -1,7 +1,7 @@
 //! An agent's socket as hyper uses it. Reads and writes pass through and are recorded in the timers
 //! of the socket.
 //!
-//! Closing takes up to [`CLOSE_TIMEOUT`]: after the last byte was written, the socket is read until
+//! Closing takes up to `CLOSE_TIMEOUT`: after the last byte was written, the socket is read until
 //! its end. If a socket is closed with unread bytes (such as the rest of a refused upload), the
 //! kernel resets it, and the agent may lose the response (RFC 9112 section 9.6). The socket of an
 //! agent that has stopped reading is reset on purpose: otherwise the unsent bytes would stay in
