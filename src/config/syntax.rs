@@ -40,7 +40,13 @@ pub(super) fn diagnose(text: &str, error: &ScanError) -> Diagnosis {
             "resolve the conflict and remove the lines that start with `<<<<<<<`, `=======` and `>>>>>>>`",
         );
     }
-    let known = describe_punctuation(error.kind(), is_flow(text))
+    if matches!(error.kind(), ErrorKind::TabInPlainScalar)
+        && let Some(offset) = find_indenting_tab(text, offset)
+    {
+        return Diagnosis::new(offset, INDENTING_TAB.0, INDENTING_TAB.1);
+    }
+    let known = describe_unquoted(error.kind(), text, offset)
+        .or_else(|| describe_punctuation(error.kind(), is_flow(text)))
         .or_else(|| describe_line(error.kind(), is_after_separator(text, offset)));
     if let Some((message, remedy)) = known {
         return Diagnosis::new(offset, message, remedy);
@@ -54,6 +60,61 @@ pub(super) fn diagnose(text: &str, error: &ScanError) -> Diagnosis {
 
 /// A message and its remedy.
 type Description = (&'static str, &'static str);
+
+const INDENTING_TAB: Description = (
+    "the line is indented with a tab",
+    "use spaces; YAML does not allow tabs in the indentation",
+);
+const UNQUOTED_COLON: Description = (
+    "the value contains `: ` and is not quoted",
+    "quote the whole value, such as `display_name: \"Team: payments\"`",
+);
+const UNQUOTED_BRACE: &str = "a text inside `[…]` or `{…}` contains `{` and is not quoted";
+
+/// Describes an unquoted text inside `[…]` or `{…}` in which a character ends the text early. The
+/// parser only misses a separator there.
+fn describe_unquoted(kind: &ErrorKind, text: &str, offset: usize) -> Option<Description> {
+    let is_separator_missing = matches!(
+        kind,
+        ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator
+    );
+    let (before, rest) = text.split_at_checked(offset)?;
+    // After one of these, or in a new line, another value begins, and only its `,` is missing.
+    let follows_text = !before
+        .trim_end_matches([' ', '\t'])
+        .ends_with(['[', ']', '{', '}', '"', '\'', ',', '\n']);
+    if !is_separator_missing || !follows_text {
+        return None;
+    }
+    match rest.bytes().next()? {
+        b'{' if before.ends_with('$') => Some((
+            UNQUOTED_BRACE,
+            "quote the whole text; for a secret write `{env: NAME}`, because egressd does not expand variables",
+        )),
+        b'{' => Some((
+            UNQUOTED_BRACE,
+            "quote the whole text, such as `[\"GET /users/{id}\"]`, or write one `- item` per line",
+        )),
+        b':' => Some(UNQUOTED_COLON),
+        _ => None,
+    }
+}
+
+/// Returns the offset after an indentation with a tab, below an unquoted value. The parser reports
+/// the start of the value instead.
+fn find_indenting_tab(text: &str, value: usize) -> Option<usize> {
+    let mut start = value;
+    for (number, line) in text.get(value..)?.split_inclusive('\n').enumerate() {
+        let content = line.trim_start_matches([' ', '\t']);
+        let indentation = line.strip_suffix(content).unwrap_or_default();
+        // The first line is the rest of the value's own, and YAML allows tabs in empty lines.
+        if number > 0 && !content.trim_end().is_empty() && indentation.contains('\t') {
+            return Some(start + indentation.len());
+        }
+        start += line.len();
+    }
+    None
+}
 
 /// Describes errors of brackets, quotes and separators.
 #[expect(
@@ -117,18 +178,12 @@ fn describe_line(kind: &ErrorKind, is_after_separator: bool) -> Option<Descripti
     Some(match kind {
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation => (
-            "the line is indented with a tab",
-            "use spaces; YAML does not allow tabs in the indentation",
-        ),
+        | ErrorKind::TabInIndentation => INDENTING_TAB,
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => (
             "this line is not a `field: value` pair",
             "add `: ` after the field name, or indent the line if it continues the value above",
         ),
-        ErrorKind::MappingValueNotAllowed if is_after_separator => (
-            "the value contains `: ` and is not quoted",
-            "quote the whole value, such as `display_name: \"Team: payments\"`",
-        ),
+        ErrorKind::MappingValueNotAllowed if is_after_separator => UNQUOTED_COLON,
         ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::ExpectedBlockSequenceEntry
         | ErrorKind::InvalidIndentation

@@ -93,6 +93,60 @@ fn mistakes_in_yaml_are_described() {
 }
 
 #[test]
+fn unquoted_text_inside_brackets_is_described() {
+    let brace = "a text inside `[…]` or `{…}` contains `{` and is not quoted";
+    let colon = "the value contains `: ` and is not quoted";
+    check(
+        "routes: [GET /items/{id}]\n",
+        (1, 21),
+        brace,
+        Some("routes"),
+    );
+    check("routes: [/a, /{id}/b]\n", (1, 15), brace, Some("routes"));
+    check(
+        "routes: [\n  GET /{id},\n  GET /a\n]\n",
+        (2, 8),
+        brace,
+        None,
+    );
+    check(
+        "{\"routes\": [GET /{$}]}",
+        (1, 18),
+        brace,
+        Some("{\"routes"),
+    );
+    check(
+        "auth: {token: ${API_TOKEN}}\n",
+        (1, 16),
+        brace,
+        Some("auth"),
+    );
+    check("auth: {token: abc: def}\n", (1, 18), colon, Some("auth"));
+    check("auth: [a: b: c]\n", (1, 12), colon, Some("auth"));
+    let remedy = |text: &str| problem(text).remedy;
+    assert!(remedy("routes: [GET /{id}]\n").contains("`[\"GET /users/{id}\"]`"));
+    assert!(remedy("auth: {token: ${API_TOKEN}}\n").contains("`{env: NAME}`"));
+    // Only a comma is missing between two values.
+    let separator = "expected `,` or a closing bracket";
+    check("a: [[1] {b: 2}]\n", (1, 9), separator, Some("a"));
+    check(
+        "{\"a\": [{\"b\": 1} {\"c\": 1}]}",
+        (1, 17),
+        separator,
+        Some("{\"a"),
+    );
+    check("a: [1\n  {b: 2}]\n", (2, 3), separator, Some("  {b"));
+}
+
+#[test]
+fn a_tab_is_reported_in_its_own_line() {
+    let tab = "the line is indented with a tab";
+    check("a:\n  b: https://x\n\tc: 1\n", (3, 2), tab, Some("\tc"));
+    check("a:\n  b: x\n\t\n\n \tc: 2\n", (5, 3), tab, Some(" \tc"));
+    check("a:\n  - b\n\t- c\n", (3, 2), tab, Some("\t- "));
+}
+
+#[test]
 fn mistakes_in_json_are_described() {
     let comment = "JSON does not allow comments";
     check(
@@ -144,6 +198,10 @@ fn no_value_is_shown() {
         "- s3cret: @x\n",
         "s3cret\nb: 1\n",
         "token: [s3cret\n",
+        "auth: {token: s3cret: x}\n",
+        "auth: {token: ${s3cret}}\n",
+        "routes: [GET /s3cret/{id}]\n",
+        "token: s3cret\n\tb: 1\n",
         "-----BEGIN PRIVATE s3cret\nb: 1\n",
     ] {
         let problem = problem(text);
