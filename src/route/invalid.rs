@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The kinds of invalid patterns. All but the last four exist in Go too. A pattern with several
+/// The kinds of invalid patterns. All but the last five exist in Go too. A pattern with several
 /// mistakes is reported with the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InvalidPatternKind {
@@ -33,6 +33,8 @@ pub enum InvalidPatternKind {
     DuplicateName,
     /// The pattern names a host. Go accepts hosts; here the base URL determines the host.
     Host,
+    /// A URL is in the position of the path. Go takes its scheme for a host.
+    Url,
     /// The method is not one of the seven. Go accepts any method.
     UnsupportedMethod,
     /// The path contains a `?`. Go accepts it, but the path of a request ends before its query, so
@@ -52,6 +54,8 @@ pub struct InvalidPattern {
     /// The byte offset into the pattern, which is the same as in Go for the kinds that exist there.
     pub at: usize,
     subject: Box<str>,
+    /// The pattern that was probably meant.
+    correction: Option<Box<str>>,
 }
 
 impl InvalidPattern {
@@ -60,14 +64,22 @@ impl InvalidPattern {
             kind,
             at,
             subject: String::from_utf8_lossy(subject).escape_debug().collect(),
+            correction: None,
         }
     }
 
-    /// Removes the part of the pattern that the message would repeat. A text that is not a pattern
-    /// may be a secret in the wrong place.
+    /// Adds the pattern that was probably meant.
+    pub(super) fn with_correction(mut self, correction: Option<String>) -> Self {
+        self.correction = correction.map(String::into_boxed_str);
+        self
+    }
+
+    /// Removes the part of the pattern that the message and the remedy would repeat. A text that is
+    /// not a pattern may be a secret in the wrong place.
     #[must_use]
     pub fn without_subject(mut self) -> Self {
         self.subject = "…".into();
+        self.correction = None;
         self
     }
 
@@ -81,6 +93,10 @@ impl InvalidPattern {
             format!("put a space after the method: `{upper} /...`")
         } else if is_method && self.kind == Kind::UnsupportedMethod {
             format!("write `{upper}`; methods are case-sensitive")
+        } else if let Some(correction) = &self.correction {
+            format!(
+                "write `{correction}`: a path begins with `/`, and its host comes from `base_url`"
+            )
         } else {
             self.kind.words().1.to_owned()
         }
@@ -117,8 +133,10 @@ impl InvalidPatternKind {
                 "use letters, digits and `_` for the name, beginning with a letter or `_`"),
             Self::DuplicateName => ("the name of wildcard `{}` is already used in the pattern",
                 "give each wildcard of the pattern its own name"),
-            Self::Host => ("the pattern names a host, `{}`",
-                "remove the host, which the base URL determines; a pattern begins with a method or `/`"),
+            Self::Host => ("`{}` is in the position of a host, and a pattern cannot name a host",
+                "begin the path with `/`, such as `GET /users/{id}`; its host comes from `base_url`"),
+            Self::Url => ("the pattern contains a URL",
+                "write only the path, such as `GET /items`: the host comes from `base_url`"),
             Self::UnsupportedMethod => ("method `{}` is not supported",
                 "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, or omit the method to allow all seven"),
             Self::Query => ("`?` begins a query, so no path can ever match",

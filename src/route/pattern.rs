@@ -8,6 +8,9 @@ use super::refusal::NotCanonicalReason;
 use super::syntax::{Segment, Syntax};
 use std::fmt;
 
+/// The longest pattern that a remedy suggests, in bytes.
+const MAX_CORRECTION: usize = 80;
+
 /// A pattern of `http.ServeMux`: `[METHOD ]/[PATH]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -17,13 +20,17 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Parses a pattern as Go does. Then rejects a host, a method outside [`Method::ALL`], a query
-    /// or a fragment.
+    /// Parses a pattern as Go does, unless it contains a URL. Then rejects a host, a method outside
+    /// [`Method::ALL`], a query or a fragment.
     ///
     /// # Errors
     ///
     /// Returns [`InvalidPattern`] with the first mistake.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        // Go would report the scheme as a host, or the `//` as an unclean path.
+        if let Some(at) = find_url(text) {
+            return Err(InvalidPattern::new(Kind::Url, at, b""));
+        }
         let syntax = Syntax::parse(text.as_bytes())?;
         let method = match Method::parse(syntax.method) {
             None if !syntax.method.is_empty() => {
@@ -40,11 +47,10 @@ impl Pattern {
             let blanks = behind_method
                 .take_while(|byte| matches!(byte, b' ' | b'\t'))
                 .count();
-            return Err(InvalidPattern::new(
-                Kind::Host,
-                syntax.method.len() + blanks,
-                syntax.host,
-            ));
+            let at = syntax.method.len() + blanks;
+            let correction = correct_host(text, at, syntax.host);
+            let invalid = InvalidPattern::new(Kind::Host, at, syntax.host);
+            return Err(invalid.with_correction(correction));
         }
         // Only in the path: methods and hosts are checked above.
         let ends_path = |(_, byte): &(usize, u8)| matches!(byte, b'?' | b'#');
@@ -108,6 +114,37 @@ impl Pattern {
             reason.map(|reason| NeverMatches { segment, reason })
         })
     }
+}
+
+/// Returns the offset of a URL in the position of the path: `[METHOD ]scheme://…`.
+fn find_url(text: &str) -> Option<usize> {
+    let is_blank = [' ', '\t'];
+    let path = match text.find(is_blank) {
+        Some(blank) => text.get(blank..)?.trim_start_matches(is_blank),
+        None => text,
+    };
+    let (scheme, _) = path.split_once("://")?;
+    // The characters of a scheme (RFC 3986, section 3.1).
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
+    let is_scheme = !scheme.is_empty() && scheme.bytes().all(legal);
+    is_scheme.then(|| text.len() - path.len())
+}
+
+/// Returns the pattern that was probably meant by one with a host at this offset: without the host
+/// if it is written like a domain name or has a port, otherwise with the `/` that is missing.
+fn correct_host(text: &str, at: usize, host: &[u8]) -> Option<String> {
+    let (method, rest) = text.split_at_checked(at)?;
+    let is_domain = host.contains(&b'.') || host.contains(&b':');
+    let path = if is_domain {
+        rest.get(host.len()..)?.to_owned()
+    } else {
+        format!("/{rest}")
+    };
+    let correction = format!("{method}{path}");
+    let is_plain = correction.len() <= MAX_CORRECTION && !correction.contains(char::is_control);
+    // `/` alone would allow every path, and ` GET /a` has a blank too many instead of a host.
+    let is_meant = path != "/" && !host.contains(&b' ') && Pattern::parse(&correction).is_ok();
+    (is_plain && is_meant).then_some(correction)
 }
 
 impl fmt::Display for Pattern {

@@ -53,7 +53,7 @@ pub(crate) fn parse_all<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Opti
             assert!(
                 matches!(
                     invalid.kind,
-                    Kind::Host | Kind::UnsupportedMethod | Kind::Query | Kind::Fragment
+                    Kind::Host | Kind::Url | Kind::UnsupportedMethod | Kind::Query | Kind::Fragment
                 ),
                 "{invalid}"
             );

@@ -74,6 +74,9 @@ fn hosts_and_other_methods_are_rejected_beyond_go() {
         ("GET  example.com/a", Kind::Host, 5),
         ("GET/a", Kind::Host, 0),
         (" GET /a", Kind::Host, 1),
+        ("GET https://localhost/items", Kind::Url, 4),
+        ("https://h/{id}", Kind::Url, 0),
+        ("GET /https://h", Kind::Unclean, 4),
         ("get /a", Kind::UnsupportedMethod, 0),
         ("CONNECT /a", Kind::UnsupportedMethod, 0),
         ("TRACE /a", Kind::UnsupportedMethod, 0),
@@ -90,6 +93,43 @@ fn hosts_and_other_methods_are_rejected_beyond_go() {
     assert_eq!(remedy("GET/a"), "put a space after the method: `GET /...`");
     assert_eq!(remedy("get/a"), "put a space after the method: `GET /...`");
     assert_eq!(remedy("get /a"), "write `GET`; methods are case-sensitive");
+}
+
+#[test]
+fn a_pattern_with_a_host_is_corrected() {
+    let remedy = |text: &str| Pattern::parse(text).expect_err(text).remedy();
+    for (text, correction) in [
+        ("GET items/{id}", "GET /items/{id}"),
+        ("items/{id}", "/items/{id}"),
+        ("GET api.example.com/items", "GET /items"),
+        ("GET localhost:8080/items", "GET /items"),
+    ] {
+        let start = format!("write `{correction}`: a path begins with `/`");
+        assert!(remedy(text).starts_with(&start), "{text}: {}", remedy(text));
+    }
+    // These corrections would be invalid, too long, or allow too much.
+    let long = format!("GET items/{}", "a/".repeat(50));
+    for text in [
+        "GET items/a?b",
+        "GET api.example.com/",
+        " GET /a",
+        "a\u{1}b/c",
+        &long,
+    ] {
+        let general = "begin the path with `/`, such as `GET /users/{id}`";
+        assert!(
+            remedy(text).starts_with(general),
+            "{text}: {}",
+            remedy(text)
+        );
+    }
+    let hidden = Pattern::parse("GET items/{id}")
+        .expect_err("a host")
+        .without_subject();
+    assert!(
+        !format!("{hidden} {}", hidden.remedy()).contains("items"),
+        "{hidden:?}"
+    );
 }
 
 #[test]
