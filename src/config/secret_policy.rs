@@ -9,11 +9,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::environment::Environment;
+use super::field::join_names;
+use super::redaction::shown_path;
 use super::settings_spec::is_setting;
 use crate::domain::SecretSource;
 
 /// Directories that usually hold secrets: those of containers, and `/etc/egressd`.
 const USUAL_DIRECTORIES: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/etc/egressd"];
+/// The maximum number of allowed directories that a remedy names.
+const MAX_SHOWN_DIRECTORIES: usize = 6;
 /// The variable that names the credential directory of a systemd service (systemd.exec(5)).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
@@ -140,6 +144,26 @@ impl SecretPolicy {
         let mut directories = self.directories.iter();
         let admitted = directories.any(|allowed| resolved.starts_with(allowed));
         admitted.then_some(resolved).ok_or(DenialReason::NotListed)
+    }
+
+    /// Lists the allowed directories for a remedy. `None` if there are none.
+    pub(super) fn describe_directories(&self) -> Option<String> {
+        // Definitions that are listed one by one have the same parent.
+        let mut shown: Vec<String> = Vec::new();
+        for directory in self.directories.iter().map(|path| shown_path(path)) {
+            if !shown.contains(&directory) {
+                shown.push(directory);
+            }
+        }
+        let names: Vec<&str> = shown.iter().map(String::as_str).collect();
+        match names.split_at_checked(MAX_SHOWN_DIRECTORIES) {
+            Some((first, more)) if !more.is_empty() => Some(format!(
+                "`{}` or {} more directories that `secrets.allow` lists or allows by default",
+                first.join("`, `"),
+                more.len()
+            )),
+            Some(_) | None => (!names.is_empty()).then(|| join_names(&names)),
+        }
     }
 }
 

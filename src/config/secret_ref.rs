@@ -160,7 +160,7 @@ impl<'a> ResolveContext<'a> {
             return field.reject(
                 "secret_reference",
                 "is not the name of an environment variable",
-                "write a name of 1 to 128 letters, digits and `_`",
+                "write the bare name, without `$` or braces: 1 to 128 letters, digits and `_`",
             );
         }
         let source = SecretSource::Env(name.to_owned());
@@ -196,17 +196,20 @@ impl<'a> ResolveContext<'a> {
     fn read_from_file(&self, field: &Field<'_>) -> Option<Secret> {
         let path = self.directory.join(field.read_text()?);
         let admitted = match self.policy {
-            Some(policy) => policy.admit_file(&path).map(Some),
+            Some(policy) => policy
+                .admit_file(&path)
+                .map(Some)
+                .map_err(|denied| (denied, policy)),
             None => Ok(None),
         };
         let source = SecretSource::File(path.clone());
         self.used.borrow_mut().push(source.clone());
         let resolved = match admitted {
             Ok(resolved) => resolved,
-            Err(denied) => {
+            Err((denied, policy)) => {
                 // A reload must notice when the path leads to an allowed file later.
                 self.files.record_denied(&path);
-                return reject_file(field, &path, denied);
+                return reject_file(field, &path, denied, policy);
             }
         };
         if self.values == SecretValues::Skip {
@@ -248,18 +251,29 @@ fn reject_variable(field: &Field<'_>, named: &str, denied: DenialReason) -> Opti
     field.reject("secret_not_allowed", message, remedy)
 }
 
-fn reject_file(field: &Field<'_>, path: &Path, denied: DenialReason) -> Option<Secret> {
+fn reject_file(
+    field: &Field<'_>,
+    path: &Path,
+    denied: DenialReason,
+    policy: &SecretPolicy,
+) -> Option<Secret> {
     let shown = quoted_path(path);
     let (message, remedy) = match denied {
         DenialReason::NotListed => (
             format!("the secret file {shown} is not below a directory that connections may read"),
-            "move it to such a directory, or list its directory, with all others that hold secrets, in `secrets.allow` of the settings",
+            format!(
+                "{}list its directory, with all others that hold secrets, in `secrets.allow` of the settings",
+                policy
+                    .describe_directories()
+                    .map_or_else(String::new, |known| format!("move it below {known}, or "))
+            ),
         ),
         DenialReason::Own => (
             format!(
                 "the file {shown} belongs to the settings or the definitions, so no connection may read it as a secret"
             ),
-            "give the connection a file of its own; `secrets.allow` cannot allow this one",
+            "give the connection a file of its own; `secrets.allow` cannot allow this one"
+                .to_owned(),
         ),
     };
     field.reject("secret_not_allowed", message, remedy)
@@ -322,9 +336,9 @@ fn new_secret(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<S
     };
     match Secret::new(bare.to_vec(), source) {
         Ok(secret) => {
-            if secret.holds_placeholder() {
+            if let Some(form) = secret.placeholder_form() {
                 let message =
-                    format!("{named} contains text like `${{NAME}}`, which is sent unchanged");
+                    format!("{named} contains text like `{form}`, which is sent unchanged");
                 let remedy = "egressd does not expand variables in strings: write `{env: NAME}`";
                 field.warn("unexpanded_variable", message, remedy);
             }
@@ -337,7 +351,7 @@ fn new_secret(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<S
 /// Removes byte order marks and line ends, which editors and shells add, and warns the operator.
 fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
     let warn = |code, what: &str, remedy| {
-        let message = format!("{named} {what}, which is removed");
+        let message = format!("{named} {what}");
         field.warn(code, message, remedy);
     };
     let marked = bytes.strip_prefix(b"\xef\xbb\xbf");
@@ -345,7 +359,7 @@ fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) ->
         let remedy = "save it as UTF-8 without a byte order mark";
         warn(
             "secret_byte_order_mark",
-            "begins with a byte order mark",
+            "begins with a byte order mark, which is removed",
             remedy,
         );
     }
@@ -359,7 +373,7 @@ fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) ->
         let remedy = "store the secret without a line end: use `printf %s`, not `echo`";
         warn(
             "secret_line_end",
-            "ends with a carriage return or several line feeds",
+            "ends with a carriage return or several line feeds, which are removed",
             remedy,
         );
     }

@@ -122,16 +122,29 @@ impl Secret {
         start.is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes()))
     }
 
-    /// Returns whether the secret contains `${NAME}`, which a shell or a template should have
-    /// replaced. For warnings at load time only.
-    pub(crate) fn holds_placeholder(&self) -> bool {
+    /// Returns the form of a placeholder that a shell or a template should have replaced, if the
+    /// secret contains `${NAME}` or consists of `$NAME`. For warnings at load time only.
+    pub(crate) fn placeholder_form(&self) -> Option<&'static str> {
+        if self.is_shell_variable() {
+            return Some("$NAME");
+        }
         let begins_name = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
         let mut rests = (0..self.bytes.len()).filter_map(|at| self.bytes.get(at..));
-        rests.any(|rest| match rest.strip_prefix(b"${") {
+        let holds_braces = rests.any(|rest| match rest.strip_prefix(b"${") {
             Some(name) => {
                 name.first().is_some_and(begins_name) && name.iter().take(256).any(|b| *b == b'}')
             }
             None => false,
+        });
+        holds_braces.then_some("${NAME}")
+    }
+
+    /// Returns whether the secret is `$` and the name of a variable in upper case. In lower case,
+    /// or with other text, it is more likely to be a password that contains a dollar sign.
+    fn is_shell_variable(&self) -> bool {
+        let legal = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_';
+        self.bytes.strip_prefix(b"$").is_some_and(|name| {
+            name.first().is_some_and(u8::is_ascii_uppercase) && name.iter().all(legal)
         })
     }
 

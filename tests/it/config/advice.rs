@@ -125,6 +125,11 @@ fn mistakes_in_secrets() {
         (b"Basic planted-token", &["token_with_scheme"]),
         (b"${TOKEN}", &["unexpanded_variable"]),
         (b"a-${TOKEN:-none}", &["unexpanded_variable"]),
+        (b"$API_TOKEN", &["unexpanded_variable"]),
+        (b"$api_token", &[]),
+        (b"$API_TOKEN-and-more", &[]),
+        (b"$5_and_more", &[]),
+        (b"planted-$TOKEN", &[]),
         (b"bearers-of-$5-and-{x}-${", &[]),
     ] {
         assert_eq!(token_warnings(content), codes, "{content:?}");
@@ -134,6 +139,41 @@ fn mistakes_in_secrets() {
     let found = warnings(&[("no_auth", "-"), ("static_headers", whole)]);
     let codes: Vec<&str> = found.iter().map(|warning| warning.code).collect();
     assert_eq!(codes, ["secret_inline"]);
+}
+
+#[test]
+fn warnings_about_secrets_describe_what_was_found() {
+    let warning = |content: &str| {
+        let token = "{token: {env: TOKEN}}";
+        let definition = connection(&[("no_auth", "-"), ("bearer_token", token)]);
+        let world = World::new().file("a.yaml", definition);
+        world
+            .variable("TOKEN", content)
+            .warnings()
+            .remove(0)
+            .message
+    };
+    let variable = "the environment variable `TOKEN`";
+    for (content, message) in [
+        (
+            "$API_TOKEN",
+            "contains text like `$NAME`, which is sent unchanged",
+        ),
+        (
+            "${API_TOKEN}",
+            "contains text like `${NAME}`, which is sent unchanged",
+        ),
+        (
+            "planted-token\n",
+            "ends with a carriage return or several line feeds, which are removed",
+        ),
+        (
+            "\u{feff}planted-token",
+            "begins with a byte order mark, which is removed",
+        ),
+    ] {
+        assert_eq!(warning(content), format!("{variable} {message}"));
+    }
 }
 
 #[test]

@@ -60,6 +60,30 @@ fn a_file_elsewhere_is_a_problem_that_names_the_setting() {
 }
 
 #[test]
+fn the_allowed_directories_are_named() {
+    let remedy = |world: &World| refuses(world, "secret_not_allowed", TOKEN_FILE).remedy;
+    let default = world("", "file: /etc/hostname");
+    let root = fs::canonicalize(default.root()).unwrap();
+    let root = root.display();
+    let start = format!("move it below `{root}`, `{root}/connections`, `/run/secrets`");
+    assert!(remedy(&default).starts_with(&start), "{}", remedy(&default));
+    let listed = world("secrets: {allow: [conf]}", "file: /etc/hostname");
+    let conf = fs::canonicalize(listed.path("conf")).unwrap();
+    let start = format!("move it below `{}`, or list its directory", conf.display());
+    assert!(remedy(&listed).starts_with(&start), "{}", remedy(&listed));
+    let none = world("secrets: {allow: []}", "file: /etc/hostname");
+    let start = "list its directory";
+    assert!(remedy(&none).starts_with(start), "{}", remedy(&none));
+    let many: Vec<String> = (0..20).map(|number| format!("d{number}")).collect();
+    let many = format!("secrets: {{allow: [{}]}}", many.join(", "));
+    let remedy = remedy(&world(&many, "file: /etc/hostname"));
+    assert!(
+        remedy.contains("/d5` or 14 more directories") && !remedy.contains("/d6"),
+        "{remedy}"
+    );
+}
+
+#[test]
 fn neither_dots_nor_links_lead_out_of_an_allowed_directory() {
     // F-256
     let elsewhere = tempfile::tempdir().unwrap();
