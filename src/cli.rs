@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use clap::{Parser, Subcommand};
 
 use crate::app::Output;
-use crate::config::{self, Environment, Problem};
+use crate::config::{self, Environment, Loaded, Problem};
 use crate::telemetry::ProblemLog;
 
 /// The exit code of a command, as numbered by `sysexits.h`.
@@ -181,6 +181,29 @@ fn report_problems(problems: &[Problem], streams: &mut Streams<'_>) -> io::Resul
     write!(streams.err, "{}", config::render_text(problems))?;
     writeln!(streams.err, "{}", config::render_summary(None, problems))?;
     Ok(Exit::Usage)
+}
+
+/// The maximum number of ids that a message lists.
+const MAX_LISTED_IDS: usize = 20;
+
+/// Returns a sentence that names the connections, and the settings file if they come from one.
+/// `has_paths` is `true` if arguments name the definitions instead.
+fn describe_definitions(loaded: &Loaded, has_paths: bool) -> String {
+    let source = match &loaded.sources.settings {
+        _ if has_paths => "the named files and directories".to_owned(),
+        Some(file) => format!("the settings in `{}`", file.display()),
+        None => "the settings".to_owned(),
+    };
+    let ids = loaded.connections.iter().take(MAX_LISTED_IDS);
+    let mut ids: Vec<String> = ids
+        .map(|known| format!("`{}`", known.id.as_str()))
+        .collect();
+    match loaded.connections.len().saturating_sub(ids.len()) {
+        0 if ids.is_empty() => ids.push("no connection".to_owned()),
+        0 => {}
+        more => ids.push(format!("{more} more")),
+    }
+    format!("{source} define {}", ids.join(", "))
 }
 
 /// Returns the exit code of a command after its output was written. The code is the same if the

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::check::{Format, Secrets};
-use super::{Exit, Streams, exit_after_writing, report_problems};
+use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems};
 use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load};
 use crate::proxy::explain::{
     ExplainOutcome, ExplainedRefusal, Explanation, InvalidRequest, RequestInput, explain,
@@ -55,6 +55,7 @@ impl Explain {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
+        let names_nothing = self.config.is_none() && self.paths.is_empty();
         let loaded = match load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
@@ -69,6 +70,10 @@ impl Explain {
         };
         // Warnings explain surprising results, such as a pattern that matches a literal `*`.
         write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
+        // Without arguments, the settings file that is read may be one that the operator did not
+        // mean.
+        let definitions = (names_nothing && loaded.sources.settings.is_some())
+            .then(|| describe_definitions(&loaded, false));
         let hosts = loaded.settings.proxy.allowed_hosts;
         let snapshot = Snapshot::new(loaded.connections);
         let request = RequestInput {
@@ -83,6 +88,12 @@ impl Explain {
         if self.target.contains('#') {
             let note = "the fragment (`#…`) is ignored: clients never send it; write `#` as `%23` in a path or a query";
             writeln!(streams.err, "egressd explain: {note}")?;
+        }
+        if let ExplainOutcome::Refused(refused) = &explained
+            && refused.is_connection_unknown()
+            && let Some(definitions) = definitions
+        {
+            writeln!(streams.err, "egressd explain: {definitions}")?;
         }
         write_outcome(self.format, &explained, streams)
     }

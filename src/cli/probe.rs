@@ -19,7 +19,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::check::Format;
-use super::{Exit, Streams, exit_after_writing, report_problems};
+use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems};
 use crate::app::UpstreamFactory;
 use crate::config::{
     self, Environment, ListenAddress, LoadOptions, Loaded, Settings, SettingsOverrides,
@@ -99,6 +99,7 @@ impl Probe {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
+        let has_paths = !self.paths.is_empty();
         let loaded = match config::load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
@@ -117,7 +118,7 @@ impl Probe {
             writeln!(
                 streams.err,
                 "egressd probe: {}",
-                unknown_connection(id, &loaded)
+                unknown_connection(id, &loaded, has_paths)
             )?;
             return Ok(Exit::Failure);
         };
@@ -145,7 +146,7 @@ impl Probe {
     }
 }
 
-fn unknown_connection(id: &str, loaded: &Loaded) -> String {
+fn unknown_connection(id: &str, loaded: &Loaded, has_paths: bool) -> String {
     let ids = loaded.connections.iter().map(|c| c.id.as_str());
     // The argument may be a misplaced secret.
     let named = if config::may_show(id) {
@@ -153,11 +154,11 @@ fn unknown_connection(id: &str, loaded: &Loaded) -> String {
     } else {
         "connection of this id".to_owned()
     };
-    match config::nearest(id, ids.clone()) {
+    match config::nearest(id, ids) {
         Some(near) => format!("there is no {named}; did you mean `{near}`?"),
         None => format!(
-            "there is no {named}; the settings define {}",
-            ids.collect::<Vec<_>>().join(", ")
+            "there is no {named}; {}",
+            describe_definitions(loaded, has_paths)
         ),
     }
 }

@@ -79,7 +79,8 @@ static CONNECTION_DETAILS: ObjectSpec = ObjectSpec::new(
     "Exactly one kind of details; HTTP is the only one.",
     &[field("http", Object(&HTTP), "An HTTPS API.")
         .required("write `http: {base_url: …, allowed_routes: […]}`")],
-);
+)
+.example("{http: {…}}");
 
 #[rustfmt::skip] // short rows
 pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
@@ -115,7 +116,7 @@ pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
         "Headers that name a credential, an object or an account and that agents may send themselves, such as `X-API-Key`."),
     field("webhook_signing_secret", Other(|| secret(1)),
         "Key that signs requests with a body, in `X-Webhook-Signature`.").secret(),
-]);
+]).example("{base_url: https://…, allowed_routes: […], …}");
 
 #[rustfmt::skip] // short rows
 static OAUTH_CLIENT_CREDENTIALS: ObjectSpec = ObjectSpec::new("OauthClientCredentials", "", &[
@@ -130,27 +131,27 @@ static OAUTH_CLIENT_CREDENTIALS: ObjectSpec = ObjectSpec::new("OauthClientCreden
     field("extra_params", Other(texts), "Further parameters of the token request."),
     field("client_auth", Other(|| one_of(&CLIENT_AUTH)),
         "Where the client's id and secret are sent; `basic` falls back to `body`."),
-]);
+]).example("{token_url: https://…, client_id: …, client_secret: {env: NAME}}");
 
 #[rustfmt::skip] // short rows
 static BEARER_TOKEN: ObjectSpec = ObjectSpec::new("BearerToken", "", &[
     field("token", Other(|| secret(1)), "").required("write `token: {env: NAME}`"),
-]);
+]).example("{token: {env: NAME}}");
 
 #[rustfmt::skip] // short rows
 static BASIC_AUTH: ObjectSpec = ObjectSpec::new("BasicAuth", "", &[
     field("username", Other(|| secret(1)), "").required("write `username: …`"),
     field("password", Other(|| secret(0)), "")
         .required("write `password: {env: NAME}`, or `password: ''` where the user name is the key"),
-]);
+]).example("{username: …, password: {env: NAME}}");
 
 #[rustfmt::skip] // short rows
 static STATIC_HEADERS: ObjectSpec = ObjectSpec::new("StaticHeaders", "", &[
     field("headers", Other(secret_headers), "")
         .required("write `headers: {X-API-Key: {env: NAME}}`"),
-]);
+]).example("{headers: {X-API-Key: {env: NAME}}}");
 
-static NO_AUTH: ObjectSpec = ObjectSpec::new("NoAuth", "", &[]);
+static NO_AUTH: ObjectSpec = ObjectSpec::new("NoAuth", "", &[]).example("{}");
 
 /// The long form of a static header's value. `{value: …, secret: false}` marks the value as not
 /// secret.

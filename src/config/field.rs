@@ -262,9 +262,18 @@ impl<'a> Field<'a> {
     }
 
     /// Reads the entries of a mapping, each key once. Every repetition is reported.
-    pub(super) fn read_entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
+    fn read_entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
+        self.read_entries_like("")
+    }
+
+    /// Reads the entries of a mapping. If the value is not a mapping, the remedy suggests this
+    /// example, unless it is empty.
+    pub(super) fn read_entries_like(&self, example: &str) -> Option<Vec<(&'a Key, &'a Node)>> {
         let Value::Map(entries) = &self.node.value else {
-            return self.wrong_type("a mapping", "write `{…}`, or one `name: value` per line");
+            return match example {
+                "" => self.wrong_type("a mapping", "write `{…}`, or one `name: value` per line"),
+                example => self.wrong_type("a mapping", &format!("write `{example}`")),
+            };
         };
         // YAML forbids duplicate keys, and JSON parsers disagree about which one wins (RFC 8259
         // §4).

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::document::{Node, Origin, Position, Value};
 use super::environment::{Environment, HARDENING};
-use super::field::{Field, Input};
+use super::field::{Field, Input, join_names};
 use super::problem::{Problem, Problems, nearest};
 use super::redaction::{may_show_key, quoted, shown_variable};
 use super::secret_policy::SecretValues;
@@ -140,17 +140,22 @@ pub(super) fn report_unknown_variables(environment: &Environment, problems: &Pro
         let rests = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
         let near = nearest(rest, rests).map(|near| format!("{PREFIX}{near}"));
         let near = near.as_deref();
+        // The name of the section may be missing: `EGRESSD_LISTEN`.
+        let suffix = format!("_{rest}");
+        let longer = known.iter().map(String::as_str);
+        let longer: Vec<&str> = longer.filter(|known| known.ends_with(&suffix)).collect();
         // A misspelt setting is shown, however long its name is.
         let shown = shown_variable(&name).or_else(|| {
-            let may_show = near.is_some() && may_show_key(&name, near);
+            let may_show = !longer.is_empty() || near.is_some() && may_show_key(&name, near);
             may_show.then(|| format!("`{name}`"))
         });
-        let remedy = match near {
-            Some(near) => format!("set `{near}`, or unset it"),
-            None => {
+        let remedy = match (longer.as_slice(), near) {
+            ([], None) => {
                 "unset it; to use it for a secret, list it in `secrets.allow_env` and name it in a definition"
                     .to_owned()
             }
+            ([], Some(near)) => format!("set `{near}`, or unset it"),
+            (longer, _) => format!("set {}, or unset it", join_names(longer)),
         };
         let problem = Problem::whole(
             "environment",

@@ -2,22 +2,23 @@
 //! problems.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::definition::{Definition, read_definitions};
 use super::document::Origin;
 use super::environment::Environment;
 use super::field::{Field, Input};
-use super::file_reading::{describe_error, error_remedy};
-use super::files::{open_origin, settings_file, with_settings};
+use super::files::{
+    ListedPaths, find_definition_files, open_origin, report_unreadable, settings_file,
+    with_settings,
+};
 use super::layers::{Layers, SettingsOverrides, report_unknown_variables};
 use super::problem::{Problem, Problems};
 use super::redaction::{self, quoted};
 use super::secret_policy::{PolicyInputs, SecretPolicy, SecretSettings, SecretValues};
 use super::secret_ref::ResolveContext;
 use super::settings::{self, ReadSettings, Settings};
-use super::sources::{Files, SourceFiles, is_definition};
+use super::sources::{Files, SourceFiles};
 use crate::domain::Connection;
 
 /// The place of a problem that may be in any layer of the settings.
@@ -77,8 +78,8 @@ pub struct Text {
 
 /// The definitions to load.
 enum Definitions {
-    /// The paths that the settings or the flags list.
-    Listed(Vec<PathBuf>),
+    /// The files and directories at these paths.
+    Listed(ListedPaths),
     /// Texts that are in memory.
     Texts(Vec<Text>),
 }
@@ -133,12 +134,16 @@ fn load_from(
         settings,
         secrets,
         connections: listed,
+        connections_are_default,
     } = read.unwrap_or_default();
     // Definitions are read even if the settings have errors, so that one run reports all of them.
     let definitions = match texts {
         Some(texts) => Definitions::Texts(texts),
-        None if overrides.connections.is_empty() => Definitions::Listed(listed),
-        None => Definitions::Listed(overrides.connections.clone()),
+        None if overrides.connections.is_empty() => Definitions::Listed(ListedPaths {
+            paths: listed,
+            are_default: connections_are_default,
+        }),
+        None => Definitions::Listed(ListedPaths::named(&overrides.connections)),
     };
     let read = read_connections(definitions, file, &secrets, &context, &problems);
     // Last, because reading the definitions looks variables up too.
@@ -181,7 +186,7 @@ pub fn load_paths(
         default_connections: "",
         can_be_set: true,
     });
-    let definitions = Definitions::Listed(paths.to_vec());
+    let definitions = Definitions::Listed(ListedPaths::named(paths));
     if secrets.is_none() {
         problems.explain_failure(SETTINGS);
     }
@@ -218,9 +223,10 @@ fn read_connections(
 ) -> ReadConnections {
     let (listed, texts) = match definitions {
         Definitions::Listed(listed) => (listed, None),
-        Definitions::Texts(texts) => (Vec::new(), Some(texts)),
+        Definitions::Texts(texts) => (ListedPaths::default(), Some(texts)),
     };
-    let files = find_definition_files(&listed, context.files, problems);
+    let files = find_definition_files(&listed, settings, context.files, problems);
+    let listed = listed.paths;
     let policy = SecretPolicy::new(&PolicyInputs {
         secrets,
         environment: context.environment,
@@ -239,46 +245,6 @@ fn read_connections(
         listed,
         files,
     }
-}
-
-/// Returns the files with definitions at these paths, each once.
-fn find_definition_files(paths: &[PathBuf], files: &Files, problems: &Problems) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    let mut add = |path: PathBuf| {
-        if !found.contains(&path) {
-            found.push(path);
-        }
-    };
-    for path in paths {
-        match fs::metadata(path) {
-            Ok(there) if there.is_dir() => match files.list_definitions(path) {
-                Ok(listed) => listed.into_iter().for_each(&mut add),
-                Err(error) => {
-                    let message = describe_error(&error);
-                    report_unreadable(path, &message, error_remedy(&error), problems);
-                }
-            },
-            Ok(_) if is_definition(path) => add(path.clone()),
-            Ok(_) => {
-                files.record_other(path);
-                let message =
-                    "the name does not end in `.json`, `.yaml` or `.yml`, or begins with a dot";
-                report_unreadable(path, message, "rename the file", problems);
-            }
-            Err(error) => {
-                files.record_missing(path, &error);
-                let message = describe_error(&error);
-                report_unreadable(path, &message, error_remedy(&error), problems);
-            }
-        }
-    }
-    found
-}
-
-fn report_unreadable(path: &Path, message: &str, remedy: &str, problems: &Problems) {
-    let label = redaction::shown_path(path);
-    let problem = Problem::whole(label, "file_unreadable", message.to_owned());
-    problems.push(problem.remedy(remedy));
 }
 
 /// The definitions that were read so far.

@@ -43,7 +43,7 @@ impl<'a> Field<'a> {
     pub(super) fn read_unchecked_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
         Some(Object {
             field: self.clone(),
-            entries: self.read_entries()?,
+            entries: self.read_entries_like(spec.example)?,
             spec,
             layers: None,
         })
@@ -123,11 +123,12 @@ impl<'a> Object<'a> {
         let field = self.field.child(key, node);
         // In YAML, `token:` without a value is null.
         if matches!(node.value, Value::Null) {
-            field.report(
-                "no_value",
-                "has no value",
-                "write a value, or remove the field",
-            );
+            let spec = self.field_spec(name).and_then(FieldSpec::object_spec);
+            let remedy = match spec.map_or("", |spec| spec.example) {
+                "" => "write a value, or remove the field".to_owned(),
+                example => format!("write `{example}`, or remove the field"),
+            };
+            field.report("no_value", "has no value", remedy);
             return None;
         }
         let is_secret = self.field_spec(name)?.is_secret;

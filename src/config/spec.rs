@@ -11,6 +11,9 @@ pub(super) struct ObjectSpec {
     pub(super) doc: &'static str,
     /// The fields, in the order in which messages list them.
     pub(super) fields: &'static [FieldSpec],
+    /// The value that a remedy suggests in place of one that is not a mapping. Empty if there is
+    /// none.
+    pub(super) example: &'static str,
 }
 
 /// A field of an object.
@@ -46,7 +49,17 @@ impl ObjectSpec {
         doc: &'static str,
         fields: &'static [FieldSpec],
     ) -> Self {
-        Self { name, doc, fields }
+        Self {
+            name,
+            doc,
+            fields,
+            example: "",
+        }
+    }
+
+    pub(super) const fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
     }
 
     /// Returns the field of this name.

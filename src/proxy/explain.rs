@@ -73,6 +73,11 @@ pub struct ExplainedRefusal {
 }
 
 impl ExplainedRefusal {
+    /// Returns whether no connection, not even a soft-deleted one, has the id of the request.
+    pub fn is_connection_unknown(&self) -> bool {
+        self.refusal.code() == RefusalCode::ConnectionNotFound && self.deleted.is_none()
+    }
+
     /// Returns the connection's patterns, if the refusal lists them.
     pub fn allowed_routes(&self) -> Vec<&str> {
         let listed = self.refusal.listed_routes(self.entry.as_deref());

@@ -397,10 +397,8 @@ fn an_unknown_connection_is_reported_with_the_nearest_one() {
             "biling",
             "there is no connection `biling`; did you mean `billing`?",
         ),
-        (
-            "zebra",
-            "there is no connection `zebra`; the settings define billing, crm",
-        ),
+        ("zebra", "there is no connection `zebra`; the settings in `"),
+        ("zebra", "egressd.yaml` define `billing`, `crm`"),
     ] {
         let ran = probe_with(&settings(), &connections, &[asked]);
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Failure, ""));

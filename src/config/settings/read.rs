@@ -54,12 +54,14 @@ impl<'a> SettingsReader<'a> {
     }
 }
 
-/// The parts of the settings that were read. The last two are separate, so that definitions are
-/// read even if the rest has problems.
+/// The parts of the settings that were read. All but the first are separate, so that definitions
+/// are read even if the rest has problems.
 #[derive(Default)]
 pub(in crate::config) struct ReadSettings {
     pub(in crate::config) settings: Option<Settings>,
     pub(in crate::config) connections: Vec<PathBuf>,
+    /// `true` if no layer sets `connections`.
+    pub(in crate::config) connections_are_default: bool,
     pub(in crate::config) secrets: SecretSettings,
 }
 
@@ -84,6 +86,11 @@ pub(in crate::config) fn read_settings<'a>(
     let log = section("log").and_then(|it| read_log(&it));
     let shutdown_grace_period =
         section("shutdown").and_then(|it| it.read_seconds("grace_period_seconds"));
+    let connections_are_default = !top.has_field("connections")
+        && read
+            .layers
+            .find_value(&variable(ROOT, "connections"))
+            .is_none();
     let connections = read_connection_paths(&top, read.context.directory, read.default_connections);
     let secrets = section("secrets").and_then(|it| read_secrets(&it, read.context));
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
@@ -104,6 +111,7 @@ pub(in crate::config) fn read_settings<'a>(
     ReadSettings {
         settings: settings(),
         connections: paths.unwrap_or_default(),
+        connections_are_default,
         secrets: allowed.unwrap_or_default(),
     }
 }

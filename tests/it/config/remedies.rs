@@ -1,9 +1,13 @@
 //! Problems whose message or remedy leads to the right fix at the first attempt.
 
+use std::path::Path;
+use std::process::{Command, Output};
+
 use egressd::config::{Environment, Problem, SettingsOverrides, load_texts};
 
 use super::settings::{refuses, world};
 use super::world::{World, connection, with_top};
+use crate::support::limited::output;
 
 /// The only error of a definition.
 #[track_caller]
@@ -48,6 +52,60 @@ fn a_misspelt_field_is_named_with_its_correction() {
             "unknown field `descripton`; did you mean `description`?",
             "write `description`"
         )
+    );
+}
+
+#[test]
+fn a_kind_that_is_not_a_mapping_is_shown_as_one() {
+    for (kind, example) in [
+        ("bearer_token", "{token: {env: NAME}}"),
+        ("basic_auth", "{username: …, password: {env: NAME}}"),
+        ("static_headers", "{headers: {X-API-Key: {env: NAME}}}"),
+        (
+            "oauth_client_credentials",
+            "{token_url: https://…, client_id: …, client_secret: {env: NAME}}",
+        ),
+        ("no_auth", "{}"),
+    ] {
+        let value = |value| error(&connection(&[("no_auth", "-"), (kind, value)]));
+        let problem = value("planted");
+        assert_eq!(problem.code, "wrong_type", "{problem:?}");
+        assert_eq!(problem.remedy, format!("write `{example}`"));
+        let problem = value("");
+        assert_eq!(problem.code, "no_value", "{problem:?}");
+        let remedy = format!("write `{example}`, or remove the field");
+        assert_eq!(problem.remedy, remedy);
+    }
+}
+
+#[test]
+fn a_reference_to_a_variable_is_written_without_a_dollar_sign() {
+    for reference in ["$API_TOKEN", "'${API_TOKEN}'"] {
+        let token = format!("{{token: {{env: {reference}}}}}");
+        let problem = error(&connection(&[("no_auth", "-"), ("bearer_token", &token)]));
+        assert_eq!(problem.code, "secret_reference");
+        assert!(problem.remedy.contains("without `$`"), "{problem:?}");
+        assert!(!format!("{problem:?}").contains("API_TOKEN"), "{problem:?}");
+    }
+}
+
+#[test]
+fn a_url_among_the_routes_is_called_one() {
+    let routes = "[GET https://localhost/items]";
+    let problem = error(&connection(&[("allowed_routes", routes)]));
+    assert!(
+        problem.message.ends_with("the pattern contains a URL"),
+        "{problem:?}"
+    );
+    assert!(problem.remedy.contains("`GET /items`"), "{problem:?}");
+    let problem = error(&connection(&[("allowed_routes", "['GET items/{id}']")]));
+    assert!(
+        problem.remedy.starts_with("write `GET /items/{id}`"),
+        "{problem:?}"
+    );
+    assert!(
+        problem.message.contains("cannot name a host"),
+        "{problem:?}"
     );
 }
 
@@ -138,6 +196,74 @@ fn only_a_similar_variable_is_suggested() {
     assert!(!remedy.contains("EGRESSD_"), "{remedy}");
     let remedy = variable("EGRESSD_LOG_LEVLE").remedy;
     assert!(remedy.contains("`EGRESSD_LOG_LEVEL`"), "{remedy}");
+    // The name of the section is missing. The name is shown although it is long.
+    let remedy = variable("EGRESSD_LISTEN").remedy;
+    let both = "set `EGRESSD_PROXY_LISTEN` or `EGRESSD_MANAGEMENT_LISTEN`, or unset it";
+    assert_eq!(remedy, both);
+    let remedy = variable("EGRESSD_MAX_REQUEST_BODY_BYTES").remedy;
+    assert!(
+        remedy.contains("`EGRESSD_PROXY_MAX_REQUEST_BODY_BYTES`"),
+        "{remedy}"
+    );
+}
+
+/// Runs the program in a directory, with no variables.
+fn run_in(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+    command.current_dir(directory).args(arguments).env_clear();
+    output(&mut command)
+}
+
+#[test]
+fn a_default_directory_that_is_missing_is_called_the_default() {
+    let default = "it is read by default, because no definitions were named";
+    let empty = World::new();
+    for command in ["check", "serve"] {
+        let ran = run_in(empty.root(), &[command]);
+        let shown = [ran.stdout, ran.stderr].concat();
+        let shown = String::from_utf8(shown).unwrap();
+        for part in [default, "config/connections", "`--config FILE`"] {
+            assert!(shown.contains(part), "{command}: {shown}");
+        }
+    }
+    let problem = refuses(
+        &World::new().file("egressd.yaml", ""),
+        "file_unreadable",
+        "",
+    );
+    assert!(problem.message.contains(default), "{problem:?}");
+    assert!(
+        problem.remedy.contains("`connections` of the settings"),
+        "{problem:?}"
+    );
+    let mut named = world("connections: [nowhere]");
+    let problem = refuses(&named, "file_unreadable", "");
+    assert!(!problem.message.contains(default), "{problem:?}");
+    named.overrides.connections = vec![named.path("nowhere")];
+    let problem = refuses(&named, "file_unreadable", "");
+    assert!(!problem.message.contains(default), "{problem:?}");
+    let variable = World::new().file("egressd.yaml", "");
+    let variable = variable.variable("EGRESSD_CONNECTIONS", "connections");
+    let problem = refuses(&variable, "file_unreadable", "");
+    assert!(!problem.message.contains(default), "{problem:?}");
+}
+
+#[test]
+fn an_unknown_connection_names_the_settings_that_were_found() {
+    let world = World::new()
+        .file("config/egressd.yaml", "")
+        .file("config/connections/example.yaml", connection(&[]))
+        .file("other/crm.yaml", connection(&[]));
+    let found = "the settings in `config/egressd.yaml` define `example`";
+    let probe = ["probe", "zebra"];
+    let explain = ["explain", "GET", "/zebra/a"];
+    for command in [&probe[..], &explain] {
+        let shown = String::from_utf8(run_in(world.root(), command).stderr).unwrap();
+        assert!(shown.contains(found), "{command:?}: {shown}");
+        let named = [command, &["other"]].concat();
+        let shown = String::from_utf8(run_in(world.root(), &named).stderr).unwrap();
+        assert!(!shown.contains("the settings in"), "{named:?}: {shown}");
+    }
 }
 
 #[test]
