@@ -54,7 +54,9 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
     let path = if connection.allow_encoded_slash {
         path.allowing_encoded_slash()
     } else {
-        path.without_encoded_slash().map_err(not_canonical)?
+        path.without_encoded_slash()
+            // The path begins after the connection's id, and the agent counts from the id.
+            .map_err(|error| not_canonical(error.after_first_segment()))?
     };
     let method = Method::parse(parts.method.as_str().as_bytes());
     match entry.connection.routes.find(method, &path) {

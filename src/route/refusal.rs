@@ -40,7 +40,7 @@ pub struct NotCanonical {
     pub reason: NotCanonicalReason,
     /// The byte offset into the path: of the invalid byte or escape, or else of its segment.
     pub at: usize,
-    /// The number of the segment, counted from 1. In a request's path, segment 1 is the id of the
+    /// The number of the segment, counted from 1. In an agent's path, segment 1 is the id of the
     /// connection.
     segment: usize,
     shown: String,
@@ -64,7 +64,7 @@ impl NotCanonical {
             .position(|&byte| byte == b'/')
             .map_or(path.len(), |offset| at + offset);
         let text = path.get(start..end).unwrap_or_default();
-        let mut shown = text.get(..SHOWN).unwrap_or(text).escape_ascii().to_string();
+        let mut shown = escape_invisible(text.get(..SHOWN).unwrap_or(text));
         if text.len() > SHOWN {
             shown.push_str("...");
         }
@@ -78,6 +78,28 @@ impl NotCanonical {
             shown,
         }
     }
+
+    /// Counts one more segment, for an error in a path from which
+    /// [`split_first_segment`](super::CanonicalPath::split_first_segment) removed the first one.
+    #[must_use]
+    pub fn after_first_segment(mut self) -> Self {
+        self.segment += 1;
+        self
+    }
+}
+
+/// Replaces each byte that is not printable ASCII by `\xNN` or a short escape. A backslash and
+/// quotes stay as they are, unlike with [`escape_ascii`](slice::escape_ascii): the agent must
+/// recognise what it sent.
+fn escape_invisible(text: &[u8]) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            b'\\' | b'\'' | b'"' => shown.push(char::from(byte)),
+            _ => shown.extend(byte.escape_ascii().map(char::from)),
+        }
+    }
+    shown
 }
 
 /// Percent-encodes the character at the start of `text`: all bytes of it, because the escape of

@@ -342,6 +342,20 @@ fn escapes_match_decoded_and_leave_as_they_came() {
 }
 
 #[test]
+fn a_refusal_shows_the_segment_as_sent_and_counts_from_the_id() {
+    let (_up, sidecar) = world();
+    for (path, part) in [
+        ("/crm/files/../x", "segment 3 `..`"),
+        ("/crm/files/a%2fb", "segment 3 `a%2fb`"),
+        ("/crm/files/%2f", "segment 3 `%2f`"),
+        (r"/crm/files/a\b", r"segment 3 `a\b`"),
+    ] {
+        let problem = ask(&sidecar, path.as_bytes()).refused(400, "path_not_canonical");
+        assert!(problem.detail.contains(part), "{path}: {}", problem.detail);
+    }
+}
+
+#[test]
 fn a_segment_that_is_an_encoded_slash() {
     // F-63
     not_canonical(&["/files/%2F/.."]);

@@ -324,6 +324,10 @@ fn refusals_name_the_segment_and_the_correction() {
         "segment 1 `a\\x1b[0m` contains a control character; remove it"
     );
     assert_eq!(
+        shown(br"/crm/a\b"),
+        r"segment 2 `a\b` contains a backslash; separate segments with `/`"
+    );
+    assert_eq!(
         shown(b"/a|b"),
         "segment 1 contains a raw byte that must be percent-encoded; write it as `%7C`"
     );
@@ -336,6 +340,12 @@ fn refusals_name_the_segment_and_the_correction() {
         shown(b"/a\xff\xff"),
         "segment 1 contains a raw byte that must be percent-encoded; encode text as UTF-8 first"
     );
+    // An agent counts from the id of the connection.
+    let whole = CanonicalPath::parse(b"/crm/items/a%2Fb").unwrap();
+    let rest = whole.split_first_segment().1.unwrap();
+    let error = rest.without_encoded_slash().unwrap_err();
+    let error = error.after_first_segment().to_string();
+    assert!(error.starts_with("segment 3 `a%2Fb` contains"), "{error}");
     let long = [b"/".as_slice(), &[b'a'; 5_000], b"%00"].concat();
     assert!(shown(&long).len() < 120);
     let at = |path: &str| {
