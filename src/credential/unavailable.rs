@@ -182,7 +182,7 @@ impl Reason {
 impl From<Failure> for Reason {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::AddressRefused(kind) => Self::AddressRefused(kind),
+            Failure::AddressRefused(forbidden) => Self::AddressRefused(forbidden.kind()),
             Failure::OwnListener => Self::AddressRefused("egressd itself"),
             Failure::Dns(DnsFault::Timeout)
             | Failure::Connect(ConnectFault::Timeout)

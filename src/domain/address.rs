@@ -116,6 +116,15 @@ const NOT_GLOBAL_V6: &[RangeV6] = &[
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "documentation"),
 ];
 
+impl ForbiddenAddress {
+    /// Returns the kind of the address, such as `private`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::NotGlobal(kind) | Self::Never(kind) => kind,
+        }
+    }
+}
+
 /// Checks that a connection with these allowed CIDRs may dial this address.
 pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), ForbiddenAddress> {
     // The system dials a v4-mapped address (`::ffff:a.b.c.d`) as IPv4, so the IPv4 rules apply.

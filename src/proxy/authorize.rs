@@ -8,6 +8,7 @@ use super::code::RefusalCode;
 use super::identify::{Identified, not_canonical};
 use super::refusal::Refusal;
 use super::suggestion::nearest_pattern;
+use crate::domain::ConnectionId;
 use crate::route::{CanonicalPath, Lookup, Method, MethodSet, Pattern};
 use crate::snapshot::ConnectionEntry;
 
@@ -44,7 +45,7 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
         return Err(Refusal::new(
             RefusalCode::ConnectionDisabled,
             format!(
-                "The operator has disabled the connection `{}`.",
+                "The operator has disabled the connection `{}`. Use another connection: `GET /` lists them.",
                 connection.id
             ),
         ));
@@ -68,7 +69,7 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
         }),
         Lookup::MethodNotAllowed(methods) => Err(Refusal::new(
             RefusalCode::MethodNotAllowed,
-            wrong_method(parts.method.as_str(), methods),
+            wrong_method(parts.method.as_str(), methods) + &relative_to(&connection.id),
         )
         .allowing(methods)
         .listing_routes()),
@@ -82,6 +83,7 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
             } else if let Some(pattern) = nearest_pattern(method, &path, patterns) {
                 detail += &format!(" The most similar pattern is `{pattern}`.");
             }
+            detail += &relative_to(&connection.id);
             Err(Refusal::new(RefusalCode::RouteNotAllowed, detail).listing_routes())
         }
     }
@@ -97,6 +99,11 @@ fn wrong_method(written: &str, methods: MethodSet) -> String {
         }
         Some(_) | None => plain,
     }
+}
+
+/// Returns the sentence for a refusal that lists the patterns of this connection.
+fn relative_to(id: &ConnectionId) -> String {
+    format!(" Patterns are relative to `/{id}`.")
 }
 
 /// Returns the advice for a path that lacks the trailing slash of this pattern.

@@ -72,6 +72,8 @@ impl Serve for Proxy {
                         limit.to_refusal(&timers, exchange.timeout())
                     }
                 };
+                let was_sent = exchange.request.was_sent();
+                let refusal = refusal.warning_of_repetition(&head.method, was_sent);
                 exchange.response.refuse(&refusal);
                 let entry = exchange.entry.as_deref();
                 let response = refusal.response(entry, &exchange.request_id);

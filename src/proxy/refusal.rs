@@ -5,19 +5,21 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use serde::Serialize;
 
 use super::code::RefusalCode;
 use super::error::{AgentFault, ExchangeError};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::credential::{Reason, Unavailable};
+use crate::domain::address::ForbiddenAddress;
 use crate::route::MethodSet;
 use crate::snapshot::ConnectionEntry;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
-const X_EGRESSD_ERROR: HeaderName = HeaderName::from_static("x-egressd-error");
+/// The header that marks a response as a refusal. Its value is the code.
+pub const X_EGRESSD_ERROR: HeaderName = HeaderName::from_static("x-egressd-error");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// The most patterns that a refusal lists. A connection may have thousands.
@@ -82,6 +84,17 @@ impl Refusal {
     /// Makes the response list these methods in `Allow`.
     pub(super) fn allowing(mut self, methods: MethodSet) -> Self {
         self.allow = Some(methods);
+        self
+    }
+
+    /// Adds a warning to a timeout after which the upstream may have processed the request. A
+    /// request with a safe method (RFC 9110 §9.2.1) changes nothing, so it can be repeated.
+    pub(super) fn warning_of_repetition(mut self, method: &Method, was_sent: bool) -> Self {
+        if self.code == RefusalCode::UpstreamTimeout && was_sent && !method.is_safe() {
+            self.detail
+                .to_mut()
+                .push_str(" The API may have processed the request: check before repeating it.");
+        }
         self
     }
 
@@ -212,7 +225,12 @@ impl From<ExchangeError> for Refusal {
                 AgentFault::Malformed | AgentFault::FrameFlood(_) | AgentFault::Gone,
             ) => (RefusalCode::MalformedRequest, None),
         };
-        let mut refusal = Self::new(code, error_sentence(error));
+        let mut detail = error_sentence(error);
+        if let Some(advice) = advice(error) {
+            detail.push(' ');
+            detail.push_str(advice);
+        }
+        let mut refusal = Self::new(code, detail);
         refusal.proxy_status = error.proxy_status();
         refusal.cause = cause;
         refusal.agent_gone = error == ExchangeError::Agent(AgentFault::Gone);
@@ -256,6 +274,26 @@ fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
     }
 }
 
+/// Returns what the agent or the operator can do about an error, as a sentence. `None` if the
+/// error itself or `retryable` states it.
+fn advice(error: ExchangeError) -> Option<&'static str> {
+    use ExchangeError::{Reflected, ResponseTooLarge, Unsearchable, Upstream};
+    if let Upstream(Failure::AddressRefused(ForbiddenAddress::NotGlobal(_))) = error {
+        return Some(
+            "The operator can allow the range in the connection's `allowed_private_cidrs`.",
+        );
+    }
+    if let Upstream(Failure::Tls(TlsFault::Certificate(_) | TlsFault::CertificateRequired)) = error
+    {
+        return Some("Retrying does not help; the operator can run `egressd probe <id>`.");
+    }
+    if matches!(error, ResponseTooLarge(_) | Upstream(Failure::TooLarge)) {
+        return Some("Request less, such as a smaller page.");
+    }
+    matches!(error, Reflected | Unsearchable)
+        .then_some("Do not repeat the request; use another route.")
+}
+
 fn error_sentence(error: ExchangeError) -> String {
     let mut text = error.to_string();
     if let Some(first) = text.get_mut(..1) {
@@ -289,7 +327,7 @@ impl From<Unavailable> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{ExchangeError, Refusal, RefusalCode};
+    use super::{ExchangeError, ForbiddenAddress, Method, Refusal, RefusalCode};
     use crate::credential::{Reason, Unavailable};
     use crate::upstream::Failure;
     use std::time::Duration;
@@ -310,6 +348,33 @@ mod tests {
         }
         let other = Refusal::from(unavailable(Reason::Timeout));
         assert_eq!(other.code(), RefusalCode::CredentialUnavailable);
+    }
+
+    #[test]
+    fn only_an_address_that_the_setting_can_allow_leads_to_it() {
+        for (forbidden, is_named) in [
+            (ForbiddenAddress::NotGlobal("private"), true),
+            (ForbiddenAddress::Never("cloud metadata"), false),
+        ] {
+            let refusal = Refusal::from(Failure::AddressRefused(forbidden));
+            let names_setting = refusal.detail().contains("`allowed_private_cidrs`");
+            assert_eq!(names_setting, is_named, "{}", refusal.detail());
+        }
+    }
+
+    #[test]
+    fn only_a_sent_request_with_an_unsafe_method_is_not_to_be_repeated() {
+        let late = || Refusal::from(ExchangeError::DeadlineExceeded(Duration::from_secs(5)));
+        for (method, was_sent, warns) in [
+            (Method::POST, true, true),
+            (Method::DELETE, true, true),
+            (Method::POST, false, false),
+            (Method::GET, true, false),
+        ] {
+            let refusal = late().warning_of_repetition(&method, was_sent);
+            let warned = refusal.detail().ends_with("check before repeating it.");
+            assert_eq!(warned, warns, "{method}: {}", refusal.detail());
+        }
     }
 
     #[test]

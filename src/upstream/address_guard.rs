@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use ipnet::IpNet;
 
 use super::failure::Failure;
-use crate::domain::address::{ForbiddenAddress, check_address};
+use crate::domain::address::check_address;
 
 /// The most addresses that are tried, so that an answer of hundreds of addresses does not cause
 /// hundreds of connection attempts.
@@ -34,11 +34,7 @@ pub fn dialable_addresses(
         {
             return Err(Failure::OwnListener);
         }
-        check_address(*address, allowed_cidrs).map_err(|forbidden| match forbidden {
-            ForbiddenAddress::NotGlobal(kind) | ForbiddenAddress::Never(kind) => {
-                Failure::AddressRefused(kind)
-            }
-        })?;
+        check_address(*address, allowed_cidrs).map_err(Failure::AddressRefused)?;
     }
     let socket = |address: &IpAddr| SocketAddr::new(*address, port);
     let mut first = addresses
@@ -82,6 +78,7 @@ fn is_local_address(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{IpAddr, IpNet, SocketAddr, dialable_addresses};
+    use crate::domain::address::ForbiddenAddress;
     use crate::upstream::Failure;
 
     fn ips(list: &[&str]) -> Vec<IpAddr> {
@@ -95,18 +92,20 @@ mod tests {
 
     #[test]
     fn one_forbidden_address_fails_the_answer() {
+        let private = ForbiddenAddress::NotGlobal("private");
+        let loopback = ForbiddenAddress::NotGlobal("loopback");
         // F-81
         for place in 0..3 {
             let mut answer = vec!["1.1.1.1", "8.8.8.8"];
             answer.insert(place, "10.0.0.1");
-            assert_eq!(dialled(&answer), Err(Failure::AddressRefused("private")));
+            assert_eq!(dialled(&answer), Err(Failure::AddressRefused(private)));
         }
         // F-77, F-78, F-79, F-80
         for (address, kind) in [
-            ("127.0.0.1", "loopback"),
-            ("::1", "loopback"),
-            ("::ffff:10.0.0.1", "private"),
-            ("168.63.129.16", "cloud metadata"),
+            ("127.0.0.1", loopback),
+            ("::1", loopback),
+            ("::ffff:10.0.0.1", private),
+            ("168.63.129.16", ForbiddenAddress::Never("cloud metadata")),
         ] {
             let refused = Err(Failure::AddressRefused(kind));
             assert_eq!(dialled(&["2606:4700::1111", address]), refused);
@@ -114,7 +113,7 @@ mod tests {
         // F-81: a forbidden address counts even if it is not among the four that would be tried.
         let mut many = vec!["1.1.1.1"; 500];
         many.push("10.0.0.1");
-        assert_eq!(dialled(&many), Err(Failure::AddressRefused("private")));
+        assert_eq!(dialled(&many), Err(Failure::AddressRefused(private)));
     }
 
     #[test]

@@ -6,14 +6,15 @@
 use thiserror::Error;
 
 use crate::domain::ConnectionId;
+use crate::domain::address::ForbiddenAddress;
 use crate::telemetry::Event;
 
 /// The reason why an exchange has no response, or only a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// The upstream's name has an address that egressd must not dial. Contains the kind of address.
+    /// The upstream's name has an address that egressd must not dial.
     #[error("the upstream's name resolves to a forbidden address ({0})")]
-    AddressRefused(&'static str),
+    AddressRefused(ForbiddenAddress),
     /// The base URL leads back to a listener of this process.
     #[error("the base URL leads to a listener of egressd itself")]
     OwnListener,
@@ -173,7 +174,10 @@ impl Failure {
     /// reason.
     pub(super) fn to_event(self, connection: ConnectionId) -> Event {
         match self {
-            Self::AddressRefused(kind) => Event::AddressRefused { connection, kind },
+            Self::AddressRefused(forbidden) => Event::AddressRefused {
+                connection,
+                kind: forbidden.kind(),
+            },
             Self::OwnListener => Event::AddressRefused {
                 connection,
                 kind: "egressd itself",

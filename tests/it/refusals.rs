@@ -200,7 +200,7 @@ const ROWS: &[Row] = &[
     Row { blame: "proxy", ..upstream(503, "overloaded", "connection_limit_reached", Story(overload)).for_connection("busy") },
 ];
 
-/// Parts of the `detail` of a row, by its code: numbers, settings and names of headers.
+/// Parts of the `detail` of a row, by its code: numbers, settings, names of headers, and advice.
 #[rustfmt::skip] // one row a line
 const DETAILS: &[(&str, &str)] = &[
     ("malformed_request", "no `Host` header"),
@@ -208,7 +208,12 @@ const DETAILS: &[(&str, &str)] = &[
     ("request_timeout", "1 s (`proxy.body_idle_timeout_seconds`)"),
     ("request_too_large", "1001 bytes (`Content-Length`), but `proxy.max_request_body_bytes` allows at most 1000"),
     ("target_too_long", "8194 bytes; at most 8192"),
-    ("response_too_large", "more than 1000 bytes (the connection's `max_response_size_bytes`)"),
+    ("response_too_large", "more than 1000 bytes (the connection's `max_response_size_bytes`). Request less, such as a smaller page."),
+    ("route_not_allowed", "Patterns are relative to `/crm`."),
+    ("method_not_allowed", "Patterns are relative to `/crm`."),
+    ("connection_disabled", "Use another connection: `GET /` lists them."),
+    ("address_refused", "The operator can allow the range in the connection's `allowed_private_cidrs`."),
+    ("credential_reflected", "Do not repeat the request; use another route."),
     ("upstream_timeout", "within 1 s (the connection's `timeout_seconds`)"),
     ("overloaded", "`max_concurrent_requests` is 1"),
 ];
@@ -330,12 +335,27 @@ fn the_failed_step_towards_the_upstream_is_named() {
             .get(target)
             .refused(502, "upstream_unreachable");
         assert_eq!(problem.document["cause"], cause, "{target}");
+        let is_untrusted = target == "/untrusted/x";
+        let advice = "Retrying does not help; the operator can run `egressd probe <id>`.";
+        assert_eq!(problem.detail.ends_with(advice), is_untrusted, "{target}");
         // F-201
         assert!(
             !problem.document.to_string().contains("127.0.0.1"),
             "{}",
             problem.document
         );
+    }
+}
+
+#[test]
+fn a_timeout_of_an_unsafe_request_warns_of_its_repetition() {
+    let world = world();
+    for (method, warns) in [("GET", false), ("DELETE", true)] {
+        let request = format!("{method} /slow/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let reply = Agent::connect(&world.sidecar).exchange(request);
+        let problem = reply.refused(504, "upstream_timeout");
+        let warning = "The API may have processed the request: check before repeating it.";
+        assert_eq!(problem.detail.ends_with(warning), warns, "{method}");
     }
 }
 

@@ -113,7 +113,7 @@ mod tests {
             .iter()
             .map(|(address, kind)| (address.parse().unwrap(), *kind))
             .collect();
-        let failure = Failure::AddressRefused("private");
+        let failure = Failure::AddressRefused(ForbiddenAddress::NotGlobal("private"));
         remedy_for(&ProbeError { failure, forbidden }, "token_url").unwrap()
     }
 

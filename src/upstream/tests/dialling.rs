@@ -12,6 +12,7 @@ use super::world::{
     Authority, DnsReply, LONG_TIMEOUT, NAME, NameServer, Server, dialer, dialer_with_timeouts,
     long_timeouts, server_config, target,
 };
+use crate::domain::address::ForbiddenAddress;
 use crate::domain::{Host, Http2Mode};
 use crate::upstream::failure::ConnectFault;
 use crate::upstream::{
@@ -56,7 +57,8 @@ async fn loopback_needs_an_allowed_cidr_by_name_and_by_address() {
     ] {
         let target = DialTarget::new(&host, port, &[], Http2Mode::Auto, &authority.trust());
         let outcome = dialer(&["127.0.0.1"]).dial(&target).await;
-        assert_eq!(outcome.err(), Some(Failure::AddressRefused("loopback")));
+        let loopback = ForbiddenAddress::NotGlobal("loopback");
+        assert_eq!(outcome.err(), Some(Failure::AddressRefused(loopback)));
     }
     assert_eq!(server.accepted_count(), 0);
 }

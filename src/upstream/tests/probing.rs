@@ -101,7 +101,8 @@ async fn the_last_step_is_the_one_that_failed() {
     );
 
     let local = dialer(&["127.0.0.1"]);
-    let forbidden = Err(Failure::AddressRefused("loopback"));
+    let loopback = ForbiddenAddress::NotGlobal("loopback");
+    let forbidden = Err(Failure::AddressRefused(loopback));
     assert_eq!(
         probe(&local, 443, &[]).await,
         (vec![Resolve, Addresses], forbidden)
@@ -169,5 +170,6 @@ async fn an_address_in_the_url_is_checked_without_resolving() {
     let target = DialTarget::new(&host, 443, &[], Http2Mode::Auto, &trust);
     let (kinds, last) = kinds_and_last_outcome(&nowhere.probe(&target).await);
     assert_eq!(kinds, [Resolve, Addresses]);
-    assert_eq!(last, Err(Failure::AddressRefused("private")));
+    let private = ForbiddenAddress::NotGlobal("private");
+    assert_eq!(last, Err(Failure::AddressRefused(private)));
 }

@@ -333,7 +333,7 @@ fn json_has_the_content_of_the_text() {
         (Exit::Success, json!({"result": "listing"}))
     );
     let (exit, explained) = explain_json(&world, "/crm/users/", &[]);
-    let detail = "The path is allowed with POST only.";
+    let detail = "The path is allowed with POST only. Patterns are relative to `/crm`.";
     let expected = json!({
         "result": "refused",
         "type": "urn:egressd:refusal:method_not_allowed",
