@@ -24,6 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::app::Output;
 use crate::config::{self, Environment, Loaded, Problem};
 use crate::telemetry::ProblemLog;
+use check::Format;
 
 /// The exit code of a command, as numbered by `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,6 +205,22 @@ fn describe_definitions(loaded: &Loaded, has_paths: bool) -> String {
         more => ids.push(format!("{more} more")),
     }
     format!("{source} define {}", ids.join(", "))
+}
+
+/// Reports the problems of a configuration in this format: in JSON on standard output, as `egressd
+/// check` does.
+fn report_problems_as(
+    format: Format,
+    problems: &[Problem],
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    match format {
+        Format::Text => report_problems(problems, streams),
+        Format::Json => {
+            let written = write!(streams.out, "{}", config::render_json(problems));
+            exit_after_writing(written, Exit::Usage)
+        }
+    }
 }
 
 /// Returns the exit code of a command after its output was written. The code is the same if the

@@ -7,15 +7,16 @@ use clap::Args;
 use serde::Serialize;
 
 use super::check::{Format, Secrets};
-use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems};
-use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load};
+use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
+use crate::config::{self, Environment, ListenAddress, LoadOptions, SettingsOverrides, load};
 use crate::proxy::explain::{
-    ExplainOutcome, ExplainedRefusal, Explanation, InvalidRequest, RequestInput, explain,
+    ExplainOutcome, ExplainedRefusal, Explanation, InvalidRequest, RequestInput, ServedAddresses,
+    explain,
 };
 use crate::snapshot::Snapshot;
 
 const AFTER_HELP: &str = "\
-Explains a request without a body, and sends nothing. It does not check what depends on a body, on other requests or on the upstream: the size of a body, limits and the response.
+Explains a request without a body, and sends nothing. It does not check what depends on a body, on other requests or on the upstream: the body size, limits, the response, and the name, the address, TLS and the token, which `egressd probe` checks.
 Exit codes: 0 the request is allowed, 1 it is refused, 64 the arguments are not a request or the configuration has problems.";
 
 #[derive(Args)]
@@ -66,7 +67,7 @@ impl Explain {
             environment,
         }) {
             Ok(loaded) => loaded,
-            Err(problems) => return report_load_failure(self.format, &problems, streams),
+            Err(problems) => return report_problems_as(self.format, &problems, streams),
         };
         // Warnings explain surprising results, such as a pattern that matches a literal `*`.
         write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
@@ -74,14 +75,19 @@ impl Explain {
         // mean.
         let definitions = (names_nothing && loaded.sources.settings.is_some())
             .then(|| describe_definitions(&loaded, false));
-        let hosts = loaded.settings.proxy.allowed_hosts;
+        let proxy = &loaded.settings.proxy;
+        let ports: Vec<u16> = proxy.listen.iter().filter_map(tcp_port).collect();
+        let served = ServedAddresses {
+            allowed_hosts: &proxy.allowed_hosts,
+            ports: &ports,
+        };
         let snapshot = Snapshot::new(loaded.connections);
         let request = RequestInput {
             method: &self.method,
             target: &self.target,
             headers: &self.headers,
         };
-        let explained = match explain(request, &hosts, &snapshot) {
+        let explained = match explain(request, served, &snapshot) {
             Ok(explained) => explained,
             Err(invalid) => return report_invalid(self.format, invalid, streams),
         };
@@ -99,19 +105,10 @@ impl Explain {
     }
 }
 
-/// Reports the problems of the configuration: as `egressd check` does in JSON, on standard error in
-/// text.
-fn report_load_failure(
-    format: Format,
-    problems: &[Problem],
-    streams: &mut Streams<'_>,
-) -> io::Result<Exit> {
-    match format {
-        Format::Text => report_problems(problems, streams),
-        Format::Json => {
-            let written = write!(streams.out, "{}", config::render_json(problems));
-            exit_after_writing(written, Exit::Usage)
-        }
+fn tcp_port(listen: &ListenAddress) -> Option<u16> {
+    match listen {
+        ListenAddress::Tcp(address) => Some(address.port()),
+        ListenAddress::Unix(_) => None,
     }
 }
 
@@ -191,7 +188,7 @@ fn write_forwarded(explanation: &Explanation, streams: &mut Streams<'_>) -> io::
     }
     writeln!(
         streams.out,
-        "  unchecked   the size of a body, limits, the response"
+        "  unchecked   body size, limits, name, address, TLS, token, response"
     )
 }
 

@@ -19,10 +19,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::check::Format;
-use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems};
+use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
 use crate::app::UpstreamFactory;
 use crate::config::{
-    self, Environment, ListenAddress, LoadOptions, Loaded, Settings, SettingsOverrides,
+    self, Environment, ListenAddress, LoadOptions, Loaded, Problem, Settings, SettingsOverrides,
 };
 use crate::domain::{Auth, Connection, Host, Http2Mode};
 use crate::upstream::{DialTarget, Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Trust};
@@ -109,23 +109,21 @@ impl Probe {
             environment,
         }) {
             Ok(loaded) => loaded,
-            Err(problems) => return report_problems(&problems, streams),
+            Err(problems) => return report_problems_as(self.format, &problems, streams),
         };
         let id = self.connection.as_str();
         // The resource name of the management API is accepted too.
         let id = id.strip_prefix("connections/").unwrap_or(id);
         let Some(connection) = loaded.connections.iter().find(|c| c.id.as_str() == id) else {
-            writeln!(
-                streams.err,
-                "egressd probe: {}",
-                unknown_connection(id, &loaded, has_paths)
-            )?;
-            return Ok(Exit::Failure);
+            let problem = unknown_connection(id, &loaded, has_paths);
+            return report_obstacle(self.format, problem, Exit::Failure, streams);
         };
         let Ok(trust) = Trust::from_platform(&loaded.settings.egress.roots) else {
             let why = "a certificate in `egress.ca_files` cannot be used as a trust anchor";
-            writeln!(streams.err, "egressd probe: {why}")?;
-            return Ok(Exit::Usage);
+            let problem = Problem::whole("settings", "invalid_ca_file", why.to_owned())
+                .field("egress.ca_files")
+                .remedy("remove it, or have it replaced");
+            return report_obstacle(self.format, problem, Exit::Usage, streams);
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -146,7 +144,27 @@ impl Probe {
     }
 }
 
-fn unknown_connection(id: &str, loaded: &Loaded, has_paths: bool) -> String {
+/// Reports why nothing is probed: in text on one line of standard error, in JSON as `egressd check`
+/// does.
+fn report_obstacle(
+    format: Format,
+    problem: Problem,
+    exit: Exit,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let written = match format {
+        Format::Text => {
+            let Problem {
+                message, remedy, ..
+            } = problem;
+            writeln!(streams.err, "egressd probe: {message}; {remedy}")
+        }
+        Format::Json => write!(streams.out, "{}", config::render_json(&[problem])),
+    };
+    exit_after_writing(written, exit)
+}
+
+fn unknown_connection(id: &str, loaded: &Loaded, has_paths: bool) -> Problem {
     let ids = loaded.connections.iter().map(|c| c.id.as_str());
     // The argument may be a misplaced secret.
     let named = if config::may_show(id) {
@@ -154,13 +172,12 @@ fn unknown_connection(id: &str, loaded: &Loaded, has_paths: bool) -> String {
     } else {
         "connection of this id".to_owned()
     };
-    match config::nearest(id, ids) {
-        Some(near) => format!("there is no {named}; did you mean `{near}`?"),
-        None => format!(
-            "there is no {named}; {}",
-            describe_definitions(loaded, has_paths)
-        ),
-    }
+    let remedy = match config::nearest(id, ids) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => describe_definitions(loaded, has_paths),
+    };
+    let message = format!("there is no {named}");
+    Problem::whole("command line", "unknown_connection", message).remedy(remedy)
 }
 
 /// Returns the addresses that egressd listens on with these settings. The dialer refuses to connect

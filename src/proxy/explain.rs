@@ -24,7 +24,7 @@ use crate::reflection;
 use crate::snapshot::{ConnectionEntry, Snapshot};
 use crate::upstream::expects_body;
 use request::parse_request;
-pub use request::{HeaderFault, InvalidRequest, RequestInput};
+pub use request::{HeaderFault, InvalidRequest, RequestInput, ServedAddresses};
 
 /// The headers that describe a body.
 const FRAMING: [HeaderName; 2] = [CONTENT_LENGTH, TRANSFER_ENCODING];
@@ -110,16 +110,16 @@ impl Serialize for ExplainedRefusal {
 /// Returns [`InvalidRequest`] if the input does not describe a request.
 pub fn explain(
     request: RequestInput<'_>,
-    allowed_hosts: &[String],
+    served: ServedAddresses<'_>,
     snapshot: &Snapshot,
 ) -> Result<ExplainOutcome, InvalidRequest> {
     let (mut entry, mut deleted) = (None, None);
     let mut has_framing = false;
-    let explained = parse_request(request, allowed_hosts)?.and_then(|parts| {
+    let explained = parse_request(request, served)?.and_then(|parts| {
         has_framing = FRAMING.iter().any(|name| parts.headers.contains_key(name));
         let named = identify::named_entry(&parts, snapshot);
         deleted = named.filter(|entry| !entry.is_live()).cloned();
-        explain_parts(&parts, allowed_hosts, snapshot, &mut entry)
+        explain_parts(&parts, served.allowed_hosts, snapshot, &mut entry)
     });
     // Invalid framing is the reason of a refusal. Valid framing decides about a body that the
     // explained request does not have.

@@ -403,15 +403,29 @@ fn an_unknown_connection_is_reported_with_the_nearest_one() {
         let ran = probe_with(&settings(), &connections, &[asked]);
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Failure, ""));
         assert!(ran.err.contains(says), "{}", ran.err);
+        let words = ["--format", "json", asked];
+        let ran = probe_with(&settings(), &connections, &words);
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::Failure, ""));
+        let document: Value = serde_json::from_str(&ran.out).expect("JSON");
+        let problem = &document["problems"][0];
+        assert_eq!(problem["code"], "unknown_connection", "{document}");
+        let text = |key: &str| problem[key].as_str().unwrap();
+        let told = format!("{}; {}", text("message"), text("remedy"));
+        assert!(told.contains(says), "{told}");
     }
 }
 
 #[test]
 fn problems_and_misuse_end_before_anything_is_dialled() {
     let bad = api().base_url("http://127.0.0.1");
-    let ran = probe(&[bad]);
+    let ran = probe(std::slice::from_ref(&bad));
     assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""));
     assert!(ran.err.contains("base_url"), "{}", ran.err);
+    let ran = probe_with(&settings(), &[bad], &["--format", "json", "api"]);
+    assert_eq!((ran.exit, ran.err.as_str()), (Exit::Usage, ""));
+    let document: Value = serde_json::from_str(&ran.out).expect("JSON");
+    let field = document["problems"][0]["field"].as_str().unwrap();
+    assert!(field.ends_with("base_url"), "{document}");
     let ran = probe_with(&settings(), &[], &[]);
     assert_eq!(ran.exit, Exit::Usage);
     assert!(ran.err.contains("CONNECTION"), "{}", ran.err);

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::super::identify::{not_canonical, target_too_long};
 use super::super::refusal::Refusal;
-use crate::domain::caller;
+use crate::domain::caller::{self, ServedHost};
 use crate::route::CanonicalPath;
 
 /// The most headers of a request. hyper answers a request that has more with 431 itself.
@@ -19,6 +19,9 @@ const MAX_URI_BYTES: usize = 65_534;
 /// The longest name of a header, in bytes. hyper answers a longer one with 431 itself.
 const MAX_NAME_BYTES: usize = 65_535;
 
+/// The port of an `https://` URL without one (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
+
 /// The reason why the arguments do not describe a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidRequest {
@@ -26,11 +29,19 @@ pub enum InvalidRequest {
     #[error("the method is not a valid HTTP token; write one such as GET")]
     Method,
     /// The target is neither a path nor an `http://` URL that hyper could parse.
-    #[error("the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy")]
+    #[error(
+        "the target is neither a path nor an http:// URL of this proxy; begin with `/`, as in `/<connection id>/<path>`"
+    )]
     Target,
     /// The target is an `https://` URL of this proxy, which serves plain HTTP.
     #[error("agents reach egressd over plain HTTP; write `http://` instead of `https://`")]
     Https,
+    /// The target is an `https://` URL of this machine with a port that egressd does not listen on,
+    /// such as the URL of a local API.
+    #[error(
+        "that is not a URL of egressd; write what the agent sends, such as `/<connection id>/<path>`"
+    )]
+    ForeignPort,
     /// A header is not valid. `number` counts the headers from 1.
     #[error("header {number} (`-H`) {fault}")]
     Header {
@@ -93,11 +104,26 @@ pub struct RequestInput<'a> {
     pub headers: &'a [String],
 }
 
+/// The addresses at which agents reach the proxy.
+#[derive(Clone, Copy, Debug)]
+pub struct ServedAddresses<'a> {
+    /// The setting `proxy.allowed_hosts`.
+    pub allowed_hosts: &'a [String],
+    /// The TCP ports of `proxy.listen`. Port 0 is one that the system chooses.
+    pub ports: &'a [u16],
+}
+
+impl ServedAddresses<'_> {
+    fn has_port(self, port: u16) -> bool {
+        self.ports.iter().any(|own| *own == port || *own == 0)
+    }
+}
+
 /// Parses a request. For a target that hyper would refuse with an empty body, returns a refusal
 /// with the same status: the target is too long, or the path is not canonical.
 pub(super) fn parse_request(
     request: RequestInput<'_>,
-    allowed_hosts: &[String],
+    served: ServedAddresses<'_>,
 ) -> Result<Result<Parts, Refusal>, InvalidRequest> {
     let method =
         Method::from_bytes(request.method.as_bytes()).map_err(|_| InvalidRequest::Method)?;
@@ -117,9 +143,7 @@ pub(super) fn parse_request(
         None => ("localhost", target.to_owned()),
     };
     let path = path.as_str();
-    if names_own_host_over_https(request.target, allowed_hosts) {
-        return Err(InvalidRequest::Https);
-    }
+    refuse_own_host_over_https(request.target, served)?;
     let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
     let headers = parse_headers(request.headers, host)?;
     let Ok(uri) = Uri::try_from(path) else {
@@ -135,6 +159,11 @@ pub(super) fn parse_request(
             Ok(_) => Err(InvalidRequest::Query),
         };
     };
+    // `crm` without a slash is parsed as an authority, which only CONNECT sends (RFC 9112 §3.2.3).
+    let is_authority = uri.scheme().is_none() && uri.authority().is_some();
+    if is_authority && method != Method::CONNECT {
+        return Err(InvalidRequest::Target);
+    }
     let mut parsed = Request::new(());
     *parsed.method_mut() = method;
     *parsed.uri_mut() = uri;
@@ -142,15 +171,30 @@ pub(super) fn parse_request(
     Ok(Ok(parsed.into_parts().0))
 }
 
-/// Returns whether the target is an `https://` URL of egressd itself. A client with such a base URL
-/// fails in its TLS handshake, so there is no request to explain. Any other `https://` URL is
-/// explained as a request to a forward proxy.
-fn names_own_host_over_https(target: &str, allowed_hosts: &[String]) -> bool {
+/// Refuses an `https://` URL of egressd itself. A client with such a base URL fails in its TLS
+/// handshake, so there is no request to explain. Any other `https://` URL is explained as a request
+/// to a forward proxy.
+fn refuse_own_host_over_https(
+    target: &str,
+    served: ServedAddresses<'_>,
+) -> Result<(), InvalidRequest> {
     let Some(rest) = target.strip_prefix("https://") else {
-        return false;
+        return Ok(());
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    caller::check_host(authority.as_bytes(), allowed_hosts).is_ok()
+    let port = authority
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok());
+    match caller::check_host(authority.as_bytes(), served.allowed_hosts) {
+        // On loopback, another port is most likely that of a local API. Port 0 stands for any.
+        Ok(ServedHost::Local) if served.has_port(port.unwrap_or(HTTPS_PORT)) => {
+            Err(InvalidRequest::Https)
+        }
+        Ok(ServedHost::Local) => Err(InvalidRequest::ForeignPort),
+        // A container or a Service may publish egressd under this name with any port.
+        Ok(ServedHost::Allowed) => Err(InvalidRequest::Https),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Parses the headers, and adds `host` if they have no Host.

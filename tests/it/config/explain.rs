@@ -130,6 +130,8 @@ const ROWS: &[(&str, Exit, &str)] = &[
     ("GET https://localhost/crm/users/1", Exit::Usage, ""),
     ("G(T /crm/users/1", Exit::Usage, ""),
     ("GET crm/users/1", Exit::Usage, ""),
+    ("GET crm", Exit::Usage, ""),
+    ("GET crm:443", Exit::Usage, ""),
     ("GET /crm/users/1?a b", Exit::Usage, ""),
     ("GET ", Exit::Usage, ""),
     ("GET #a", Exit::Usage, ""),
@@ -160,7 +162,7 @@ fn explain_gives_the_answer_of_the_proxy() {
     // A request without headers has none to drop.
     let ran = explained("GET", "/crm/users/1");
     assert_eq!(ran.out.lines().count(), 6, "{}", ran.out);
-    let last = "  unchecked   the size of a body, limits, the response\n";
+    let last = "  unchecked   body size, limits, name, address, TLS, token, response\n";
     assert!(ran.out.ends_with(last), "{}", ran.out);
     let ran = explained("GET", &long);
     assert!(ran.out.contains("414 target_too_long"), "{}", ran.out);

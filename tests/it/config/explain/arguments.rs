@@ -106,6 +106,33 @@ fn warnings_of_the_configuration_are_shown_on_stderr() {
 }
 
 #[test]
+fn a_target_that_no_agent_sends_is_reported_with_the_form_to_write() {
+    let own = "write `http://` instead of `https://`";
+    let foreign = "that is not a URL of egressd; write what the agent sends, such as `/<connection id>/<path>`";
+    for (proxy, target, says) in [
+        ("{}", "crm/users/1", "begin with `/`"),
+        ("{}", "crm", "begin with `/`"),
+        ("{}", "https://localhost:8080/crm/users/1", own),
+        ("{}", "https://localhost:18443/users/1", foreign),
+        ("{}", "https://[::1]/users/1", foreign),
+        ("{listen: ['127.0.0.1:0']}", "https://localhost:9/crm/", own),
+        ("{listen: ['unix:/a']}", "https://localhost:8080/", foreign),
+        // The name may be published with another port.
+        ("{allowed_hosts: [egressd]}", "https://egressd/crm/", own),
+    ] {
+        let settings = format!("connections: [crm.yaml]\nproxy: {proxy}\n");
+        let world = World::new()
+            .file("egressd.yaml", settings)
+            .file("crm.yaml", DEFINITION)
+            .variable("TOKEN", "token-canary-0123456789");
+        let (exit, explained) = explain_json(&world, target, &[]);
+        assert_eq!(exit, Exit::Usage, "{target}: {explained}");
+        let message = explained["message"].as_str().unwrap();
+        assert!(message.contains(says), "{target}: {message}");
+    }
+}
+
+#[test]
 fn usage_errors_are_json_where_json_is_requested() {
     let world = World::new()
         .file("egressd.yaml", "connections: [crm.yaml]")
