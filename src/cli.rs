@@ -232,6 +232,14 @@ fn exit_after_writing(written: io::Result<()>, exit: Exit) -> io::Result<Exit> {
     }
 }
 
+/// Parses the value of `--timeout`: whole seconds within the limits of a check.
+fn parse_timeout(text: &str) -> Result<u64, &'static str> {
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| (1..=60).contains(seconds))
+        .ok_or("write a whole number of seconds from 1 to 60")
+}
+
 /// Returns the exit code for an error of an output stream. A closed pipe is not a fault:
 /// `egressd schema | head` closes it.
 fn write_error_exit(error: &io::Error) -> Exit {

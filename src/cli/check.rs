@@ -10,7 +10,11 @@ use crate::config::{
     self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load, load_paths,
 };
 
+const AFTER_HELP: &str = "\
+Exit codes: 0 no problems (warnings are possible), 1 problems, 64 invalid arguments.";
+
 #[derive(Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Check {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
@@ -45,7 +49,7 @@ pub(super) struct Secrets {
 
 /// The treatment of `{env: …}` and `{file: …}` references.
 #[derive(Clone, Copy, Default, ValueEnum)]
-enum Values {
+pub(super) enum Values {
     #[default]
     Read,
     Skip,

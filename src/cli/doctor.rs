@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::check::Format;
-use super::{Exit, Streams, exit_after_writing};
+use super::{Exit, Streams, exit_after_writing, parse_timeout};
 use crate::config::Environment;
 use crate::doctor::{DoctorOptions, SandboxCheck};
 use crate::probe_client::{ProbeTarget, is_dns_name};
@@ -49,8 +49,8 @@ pub(super) struct Doctor {
     /// Count unknown findings as open
     #[arg(long)]
     strict: bool,
-    /// Time limit for all attempts together, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    /// Time limit for all attempts together, in seconds from 1 to 60
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = parse_timeout)]
     timeout: u64,
     /// Output format
     #[arg(long, value_enum, default_value_t)]

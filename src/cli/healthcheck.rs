@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::check::Format;
-use super::{Exit, Streams, exit_after_writing, report_problems};
+use super::{Exit, Streams, exit_after_writing, parse_timeout, report_problems};
 use crate::config::{self, Environment, ListenAddress, LoadOptions, SettingsOverrides};
-use crate::probe_client::{ProbeFailure, ProbeTarget, printable};
+use crate::probe_client::{ProbeFailure, ProbeResponse, ProbeTarget, printable};
+use crate::proxy::refusal::X_EGRESSD_ERROR;
 
 const AFTER_HELP: &str = "\
 Requests /readyz at all addresses of `management.listen` at once; the first response counts. For an address such as 0.0.0.0 it uses loopback. It needs no password.
@@ -33,8 +34,8 @@ pub(super) struct Healthcheck {
     /// Address of the management API, instead of `management.listen`; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Vec<String>,
-    /// Time limit for the response, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    /// Time limit for the response, in seconds from 1 to 60
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = parse_timeout)]
     timeout: u64,
     /// Output format
     #[arg(long, value_enum, default_value_t)]
@@ -142,9 +143,7 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
                     // A draining process answers 503.
                     ready: answer.status.as_u16() == 200,
                     address: target.to_string(),
-                    seen: format!("{} {}", answer.status.as_u16(), answer.first_line())
-                        .trim_end()
-                        .to_owned(),
+                    seen: summary(&answer),
                 };
             }
             Ok((Err(ProbeFailure::NotConnected(error)), _)) => {
@@ -164,6 +163,19 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
         address,
         seen: silent.or(unreachable).unwrap_or_default(),
     }
+}
+
+/// Returns the status of a response and its first line, or the reason for that status.
+fn summary(answer: &ProbeResponse) -> String {
+    let status = answer.status.as_u16();
+    // Only the proxy sends this header. The management API has no refusals.
+    if answer.fields.contains_key(X_EGRESSD_ERROR) {
+        return format!(
+            "{status}, because this is the listener for agents; use the address of `management.listen`"
+        );
+    }
+    let shown = format!("{status} {}", answer.first_line());
+    shown.trim_end().to_owned()
 }
 
 fn connect_error(error: &io::Error) -> String {

@@ -5,21 +5,20 @@ use std::io;
 
 use clap::Args;
 
-use super::check::Secrets;
+use super::check::Values;
 use super::{Exit, Streams};
 use crate::config;
 
 #[derive(Args)]
 pub(super) struct Schema {
-    /// No effect: a schema describes files and reads none
-    #[command(flatten)]
-    secrets: Secrets,
+    /// No effect, because no file is read; accepted so that the options of `check` and `explain`
+    /// work here too
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
+    secrets: Values,
 }
 
 impl Schema {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
-        // Accepted without effect, so that one set of flags works for `check`, `explain` and
-        // `schema`.
         let Self { secrets: _ } = self;
         writeln!(streams.out, "{:#}", config::schema())?;
         Ok(Exit::Success)

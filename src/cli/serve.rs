@@ -11,8 +11,17 @@ use crate::app::{self, HardeningMode, Launch, ProcessEnd, SignalStreams};
 use crate::config::{self, Environment, EventLevel, LoadOptions, SettingsOverrides};
 use crate::telemetry::LineFormat;
 
+const AFTER_HELP: &str = "\
+Exit codes: 0 stopped by a signal, 1 ended by a second signal, 64 the arguments are invalid or the configuration has problems, 69 an address cannot be bound, or resources or a required hardening measure are missing.";
+
+/// The values of `log.level`.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+/// The values of `log.format`.
+const FORMATS: [&str; 3] = ["auto", "text", "json"];
+
 /// Runs the proxy until SIGTERM or SIGINT.
 #[derive(Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Serve {
     /// Settings file, YAML or JSON [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
@@ -23,11 +32,11 @@ pub(super) struct Serve {
     /// Address of the management API, instead of `management.listen`; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Vec<String>,
-    /// Least severe level that is logged: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL")]
+    /// Least severe level that is logged, instead of `log.level`
+    #[arg(long, value_name = "LEVEL", value_parser = LEVELS)]
     log_level: Option<String>,
-    /// Format of both logs: auto, text or json
-    #[arg(long, value_name = "FORMAT")]
+    /// Format of both logs, instead of `log.format`
+    #[arg(long, value_name = "FORMAT", value_parser = FORMATS)]
     log_format: Option<String>,
     /// Drop privileges the process no longer needs (overrides `EGRESSD_HARDENING`) [default:
     /// best-effort]

@@ -149,7 +149,7 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
     // The listener for agents is not the management API, so its response does not count as ready.
     let (exit, out, _) = healthcheck(&settings(&[&agents]), &[], &[]);
     assert_eq!(exit, Some(1));
-    assert!(out.starts_with("not ready: 404 "), "{out}");
+    assert!(out.contains("the listener for agents; use"), "{out}");
     running.terminate();
     assert_eq!(running.wait_for_exit(), Some(0));
 }
@@ -198,6 +198,10 @@ fn settings_without_an_address_to_query_are_reported_with_a_remedy() {
         ),
         (
             json!({"management": {"listen": ["localhost"]}}),
+            "`localhost` is not a valid address\n",
+        ),
+        (
+            json!({"management": {"listen": ["localhost"]}}),
             "write an IP address and a port",
         ),
         (json!({"management": 5}), "management"),
@@ -214,9 +218,14 @@ fn settings_without_an_address_to_query_are_reported_with_a_remedy() {
         err.contains("correct the path, or create the file"),
         "{err}"
     );
-    let (exit, _, err) = healthcheck(&json!({}), &[], &["--timeout", "0"]);
-    assert_eq!(exit, Some(64));
-    assert!(err.contains("1..=60"), "{err}");
+    for wrong in ["0", "61", "1.5", "2s"] {
+        let (exit, _, err) = healthcheck(&json!({}), &[], &["--timeout", wrong]);
+        assert_eq!(exit, Some(64));
+        assert!(
+            err.contains("whole number of seconds from 1 to 60"),
+            "{err}"
+        );
+    }
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn addresses_off_loopback_need_one_setting() {
         let (exit, _, stderr) = program.run(&["--listen", none]);
         assert_eq!(exit, Some(64), "{none}: {stderr}");
         assert!(
-            stderr.contains("is not a valid address to listen on"),
+            stderr.contains("is not a valid address"),
             "{none}: {stderr}"
         );
     }

@@ -101,7 +101,7 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Some(ListenAddress::Tcp(address));
     }
-    let message = format!("{} is not a valid address to listen on", quoted(text));
+    let message = format!("{} is not a valid address", quoted(text));
     let remedy = "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`";
     field.reject("invalid_address", message, remedy)
 }
