@@ -1,53 +1,102 @@
-"""Counts the user-space instructions of one 1 KiB request with valgrind's callgrind.
+"""Counts the user-space instructions of single requests with valgrind's callgrind.
 
-Each target runs twice on one worker, with two numbers of requests. The difference of the counts
-divided by the difference in requests leaves out start-up, handshakes and shutdown. The result
-hardly differs between machines, and other load on the machine has no effect.
+Each target runs once on one worker. Its counters are read and reset before and after a number of
+requests of each kind, so that start-up, handshakes and shutdown do not count. Other load on the
+machine has no effect, and valgrind presents the same processor on every machine with AVX2, so that
+the crypto libraries choose the same code. The count is therefore the figure for comparing commits,
+and `.ci/run` compares it with the committed one.
 """
 
+import os
+import platform
 import re
 import socket
+import subprocess
 import threading
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
 
 from loads import exactly
 from loopback import read
 from targets import TARGETS
 
+# glibc copies large blocks with `rep movsb`, of which valgrind counts every byte as an instruction.
+# With these thresholds, glibc uses its vector loops, and a copy counts about what it costs.
+ENVIRONMENT = {"GLIBC_TUNABLES": f"glibc.cpu.x86_rep_movsb_threshold={1 << 30}:glibc.cpu.x86_rep_stosb_threshold={1 << 30}"}
+COMMITTED = Path(__file__).with_name("instructions.toml")
 SOCKETS = 32
+# The gate fails above the committed count times this. Runs of one binary differ by less than 1 %.
+CEILING = 1.05
 
 
-def count(bench, targets, path, smoke):
-    """Returns rows: target and instructions per request."""
-    short, long = (100, 300) if smoke else (2000, 10000)
+@dataclass
+class Kind:
+    """A kind of request: its key in the committed file, and how often it is sent."""
+
+    key: str
+    name: str
+    path: str
+    requests: int
+    status: int = 200
+    goal: int | None = None
+    has_gate: bool = False
+
+
+ITEMS = "/api-id/v1/items"
+KINDS = [
+    Kind("get_1k", "GET of 1 KiB", f"{ITEMS}/1k", 8000, goal=30_000, has_gate=True),
+    Kind("refused", "request that no pattern allows", "/api-id/v1/forbidden", 8000, status=403, has_gate=True),
+    Kind("get_64k", "GET of 64 KiB", f"{ITEMS}/64k", 1000),
+]
+
+
+def count(bench, targets, smoke):
+    """Returns rows: a target, and the instructions of one request by kind."""
+    kinds = [(kind, kind.requests // 40 if smoke else kind.requests) for kind in KINDS]
     rows = []
     for target in targets:
-        few, many = (run(bench, target, path, requests) for requests in (short, long))
-        rows.append({"target": target, "instructions": round((many - few) / (long - short))})
+        counts = run(bench, target, TARGETS[target], kinds)
+        rows.append({"target": target} | {kind.key: round(found) for (kind, _), found in zip(kinds, counts)})
     return rows
 
 
-def run(bench, target, path, requests):
-    """Returns all instructions of a process that served this many requests."""
+def run(bench, target, configure, kinds, sockets=SOCKETS):
+    """Returns the instructions of one request for each pair of a kind and a number of requests.
+    `configure` returns the command of the target for a job."""
     job = bench.job(1, single_process=True)
     out = bench.world.directory / f"callgrind-{target}-{job.port}"
-    argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *TARGETS[target](job)]
+    pipes = bench.world.directory / "vgdb"  # the prefix of the pipes through which counts are requested
+    argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--vgdb-prefix={pipes}", *configure(job)]
     if target.startswith("egressd"):
-        # The filter would apply to valgrind too, which runs in the same process and writes a file
-        # at its end. The instructions of requests are the same without it.
+        # The filter would apply to valgrind too, which runs in the same process and writes files.
+        # The instructions of requests are the same without it.
         argv += ["--hardening", "off"]
-    process = bench.world.start(f"callgrind-{target}-{job.port}", argv).await_port(job.port, seconds=120)
-    for _ in range(4):  # fills the pool, so that both runs make the same handshakes
-        exactly(job.port, path, SOCKETS, SOCKETS * 4)
-    got = exactly(job.port, path, SOCKETS, requests)
+    process = bench.world.start(f"callgrind-{target}-{job.port}", argv, os.environ | ENVIRONMENT).await_port(job.port, seconds=120)
+
+    def take_count(number):
+        """Returns the instructions since the last count. callgrind writes and resets them."""
+        asked = subprocess.run(["vgdb", f"--pid={process.pid}", f"--vgdb-prefix={pipes}", "dump"], capture_output=True, text=True, timeout=60)
+        found = re.search(r"^totals: (\d+)", read(f"{out}.{number}"), re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"callgrind wrote no count: {asked.stdout}{asked.stderr}\n{process.said()}")
+        return int(found.group(1))
+
+    for _ in range(4):  # fills the pool
+        exactly(job.port, KINDS[0].path, sockets, sockets * 4)
+    counts = []
+    for position, (kind, requests) in enumerate(kinds):
+        take_count(2 * position + 1)
+        got = exactly(job.port, kind.path, sockets, requests, kind.status)
+        if got["errors"]:
+            raise RuntimeError(f"{target} under callgrind, {kind.name}: {got}\n{process.said()}")
+        counts.append(take_count(2 * position + 2) / requests)
     stop(bench, process, job.port)
-    found = re.search(r"^(?:totals|summary): (\d+)", read(out), re.MULTILINE)
-    if got["errors"] or not found:
-        raise RuntimeError(f"{target} under callgrind: {got}\n{process.said()}")
-    return int(found.group(1))
+    return counts
 
 
 def stop(bench, process, port):
-    """Ends a process that writes its counts at its end. nginx under valgrind can miss its signal
+    """Ends a process. nginx under valgrind can miss its signal
     until a socket wakes it."""
     timers = [threading.Timer(seconds, wake, (port,)) for seconds in (1, 2, 3)]
     for timer in timers:
@@ -67,6 +116,32 @@ def wake(port):
 
 def print_table(rows):
     """Prints Markdown like the other table."""
-    print("| target | instructions of a 1 KiB request |\n|---|---:|")
-    for row in rows:
-        print(f"| {row['target']} | {row['instructions']:,} |")
+    print("| instructions | " + " | ".join(row["target"] for row in rows) + " | target |")
+    print("|---|" + "---:|" * (len(rows) + 1))
+    for kind in KINDS:
+        goal = f"≤ {kind.goal:,}" if kind.goal else ""
+        print(f"| {kind.name} | " + " | ".join(f"{row[kind.key]:,}" for row in rows) + f" | {goal} |")
+
+
+def renew(row):
+    """Writes the counts of a row to the committed file."""
+    lines = [line for line in read(COMMITTED).splitlines() if line.startswith("#")]
+    lines += ["", f"[{platform.machine()}]"] + [f"{kind.key} = {row[kind.key]:_}" for kind in KINDS]
+    COMMITTED.write_text("\n".join(lines) + "\n")
+
+
+def gate(row):
+    """Compares a row with the committed counts. Returns the reasons to fail."""
+    committed = tomllib.loads(COMMITTED.read_text()).get(platform.machine())
+    if committed is None:
+        print(f"no count is committed for {platform.machine()}, so nothing is compared")
+        return []
+    failures = []
+    for kind in KINDS:
+        now, before = row[kind.key], committed[kind.key]
+        print(f"{kind.name}: {now:,} instructions, committed {before:,} ({now / before - 1:+.1%})")
+        if kind.has_gate and now > before * CEILING:
+            failures.append(f"a {kind.name} takes {now:,} instructions, more than {before:,} and {CEILING - 1:.0%}")
+        if kind.has_gate and now < before / CEILING:
+            print(f"the {kind.name} became cheaper; commit the new count, see {COMMITTED.name}")
+    return failures

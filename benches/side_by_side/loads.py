@@ -6,6 +6,8 @@ A load returns `requests`, `errors`, `seconds`, and `p99_us` if it can measure i
 import http.client
 import json
 import select
+import selectors
+import signal
 import socket
 import subprocess
 import time
@@ -19,15 +21,36 @@ AGENTS_OWN = "Bearer the-agents-own-which-must-not-pass"
 
 def wrk(port, path, sockets, seconds, post_bytes=0):
     """Sends requests as fast as possible over this many keep-alive sockets, with wrk."""
-    done = subprocess.run(
-        ["wrk", "-t1", f"-c{sockets}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA,
+    return wrk_result(start_wrk(port, path, sockets, seconds, post_bytes), seconds)
+
+
+def start_wrk(port, path, sockets, seconds, post_bytes=0):
+    """Starts wrk, which ends by itself."""
+    return subprocess.Popen(
+        ["wrk", "-t1", f"-c{sockets}", f"-d{seconds}s", "--timeout", "30s", "-s", LUA,
          "-H", f"Authorization: {AGENTS_OWN}", f"http://127.0.0.1:{port}{path}", "--", str(post_bytes)],
-        capture_output=True, text=True, timeout=seconds + 30,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
-    for line in done.stdout.splitlines():
+
+
+def stop_wrk(load):
+    """Ends wrk before its time and returns its counts."""
+    load.send_signal(signal.SIGINT)
+    return wrk_result(load, 0)
+
+
+def wrk_result(load, seconds):
+    """Waits for the end of wrk and returns its counts."""
+    try:
+        said = load.communicate(timeout=seconds + 30)[0]
+    finally:
+        if load.poll() is None:
+            load.kill()
+            load.wait()
+    for line in said.splitlines():
         if line.startswith("RESULT "):
             return json.loads(line[len("RESULT "):])
-    raise RuntimeError(f"wrk: {done.stdout}{done.stderr}")
+    raise RuntimeError(f"wrk: {said}")
 
 
 class Socket:
@@ -49,9 +72,9 @@ class Socket:
         self.due, self.got, self.wanted = due, b"", 0
         self.socket.sendall(self.request)
 
-    def take(self):
+    def take(self, status=200):
         """Reads the available bytes. Returns None while the response is incomplete, else whether it
-        was a 200."""
+        has this status."""
         piece = self.socket.recv(65536)
         if not piece:
             raise RuntimeError("the socket was closed in the middle of a response")
@@ -65,7 +88,7 @@ class Socket:
             self.wanted = head_end + 4 + int(length)
         if len(self.got) < self.wanted:
             return None
-        return self.got.startswith(b"HTTP/1.1 200")
+        return self.got.startswith(b"HTTP/1.1 %d" % status)
 
 
 def paced(port, path, sockets, seconds, rate):
@@ -100,22 +123,26 @@ def paced(port, path, sockets, seconds, rate):
             "p50_us": delays[total // 2] * 1e6, "p99_us": delays[int(total * 0.99)] * 1e6}
 
 
-def exactly(port, path, sockets, requests):
-    """Sends exactly this many requests as fast as possible (for counting instructions)."""
-    idle = [Socket(port, path) for _ in range(sockets)]
-    busy, sent, done, errors = set(), 0, 0, 0
-    while done < requests:
-        while idle and sent < requests:
-            one = idle.pop()
-            one.send(0)
-            busy.add(one)
-            sent += 1
-        for one in select.select(busy, [], [], 60)[0]:
-            good = one.take()
-            if good is not None:
-                done, errors = done + 1, errors + (not good)
-                busy.remove(one)
-                idle.append(one)
+def exactly(port, path, sockets, requests, status=200):
+    """Sends exactly this many requests as fast as possible (for counting instructions). Each must
+    have this status."""
+    with selectors.DefaultSelector() as selector:
+        idle = [Socket(port, path) for _ in range(sockets)]
+        for one in idle:
+            selector.register(one, selectors.EVENT_READ)
+        sent, done, errors = 0, 0, 0
+        while done < requests:
+            while idle and sent < requests:
+                one = idle.pop()
+                one.send(0)
+                sent += 1
+            if not (ready := selector.select(60)):
+                raise RuntimeError(f"{requests - done} responses are missing")
+            for key, _ in ready:
+                good = key.fileobj.take(status)
+                if good is not None:
+                    done, errors = done + 1, errors + (not good)
+                    idle.append(key.fileobj)
     for one in idle:
         one.socket.close()
     return {"requests": done, "errors": errors}
