@@ -22,6 +22,7 @@ from targets import OPTIONAL, PEERS, REPOSITORY, TARGET, TARGETS, egressd_binary
 from loopback import World
 from bench import Bench
 from table import GUARD_WORKLOADS, SIGNING_WORKLOADS, WORKLOADS, Table, print_goals, print_table, run_rounds, summarise
+import curves
 import flood
 import instructions
 
@@ -46,7 +47,7 @@ def machine():
 
 def require(targets, mode):
     """Reports everything that is missing at once. Builds egressd if only that is missing."""
-    tools = ["valgrind"] if mode == "callgrind" else ["wrk"]
+    tools = {"callgrind": ["valgrind"], "curves": ["wrk", "valgrind"]}.get(mode, ["wrk"])
     needed = ["nginx", "openssl", *tools] + [t for t in targets if t in DEBIAN]
     missing = sorted({DEBIAN[n] for n in needed if not shutil.which(n)})
     if missing:
@@ -74,8 +75,9 @@ def install():
 def arguments():
     names = [w.name for w in WORKLOADS]
     parser = argparse.ArgumentParser(prog="benches/side_by_side/run", description=__doc__.split("\n")[0])
-    parser.add_argument("mode", nargs="?", choices=["rounds", "callgrind", "install"], default="rounds",
+    parser.add_argument("mode", nargs="?", choices=["rounds", "callgrind", "curves", "install"], default="rounds",
                         help="rounds (default); callgrind: user-space instructions of one request; "
+                             "curves: cost of a request over sockets, connections, patterns, body size, handshakes and workers; "
                              "install: provide the peers that Debian does not have")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s runs")
     parser.add_argument("--costs", action="store_true",
@@ -87,6 +89,10 @@ def arguments():
     parser.add_argument("--only", default=",".join(names), help=f"workloads, a comma-separated selection of {','.join(names)}")
     parser.add_argument("--targets", help=f"targets, a comma-separated selection of {','.join(TARGETS)} (default: egressd and all installed peers)")
     parser.add_argument("--json", metavar="FILE", help="write the machine, medians, ratios and every round to this file")
+    parser.add_argument("--svg", metavar="FILE", help="curves: draw them into this file")
+    parser.add_argument("--curves", type=lambda names: names.split(","), metavar="NAMES",
+                        help=f"curves: only these, a comma-separated selection of {','.join(c.key for c in curves.CURVES + curves.COUNTS)}")
+    parser.add_argument("--from", dest="drawn_from", metavar="FILE", help="curves: draw the figures of an earlier --json file instead of measuring")
     parser.add_argument("--gate", action="store_true",
                         help=f"callgrind: fail if a request of egressd takes more than {instructions.CEILING} times the committed count")
     parser.add_argument("--renew", action="store_true", help=f"callgrind: write the counts of egressd to {instructions.COMMITTED.name}")
@@ -110,6 +116,8 @@ def chosen_targets(options):
         return options.targets.split(",")
     if options.mode == "install":
         return []
+    if options.mode == "curves":
+        return ["nginx", "egressd"]
     absent = [t for t, binary in OPTIONAL.items() if not binary()]
     if absent:
         print(f"left out: {', '.join(absent)}; `benches/side_by_side/run install` installs them", file=sys.stderr)
@@ -160,17 +168,21 @@ def main():
     options = arguments()
     if options.mode == "install":
         return install()
+    if options.drawn_from:
+        return curves.draw_again(options)
     require(options.targets, options.mode)
     about = machine()
     print(f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, load {about['load_average'][0]:.2f}; "
           + "; ".join(about["peers"].values()))
-    result = {"machine": about, "options": vars(options)}
+    result = {"machine": about, "options": {k: v for k, v in vars(options).items() if k not in ("json", "svg", "drawn_from")}}
     with World() as world:
         bench = Bench(world, options)
         for target in options.targets:
             bench.verify(target)
         if options.mode == "callgrind":
             result["rows"] = count_instructions(bench, options)
+        elif options.mode == "curves":
+            result["curves"] = curves.measure(bench, options)
         else:
             runs = [measure_tables(bench, options) for _ in range(options.runs)]
             result["runs"] = [{"rows": rows, "rounds": rounds} for rows, rounds in runs]
@@ -179,6 +191,8 @@ def main():
     if options.json:
         with open(options.json, "w", encoding="utf-8") as out:
             json.dump(result, out, indent=1, default=lambda value: asdict(value) if is_dataclass(value) else str(value))
+    if options.mode == "curves":
+        curves.draw(result, options.svg)
 
 
 if __name__ == "__main__":

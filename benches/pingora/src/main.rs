@@ -86,6 +86,8 @@ fn main() -> Result<()> {
         std::process::exit(64);
     };
     let configuration = ServerConf {
+        // A runtime for each worker was cheaper than a shared one.
+        work_stealing: false,
         threads: workers.parse().expect("WORKERS is a number"),
         ca_file: Some(ca_file.clone()),
         upstream_keepalive_pool_size: 512,
