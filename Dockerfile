@@ -8,6 +8,7 @@ WORKDIR /src
 # The dependencies are built separately, so that a change in src/ does not build them again.
 COPY Cargo.toml Cargo.lock ./
 COPY .ci/static.toml .ci/
+COPY .cargo/config.toml .cargo/
 COPY benches/*.rs benches/
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
  && cargo build --config .ci/static.toml --release --no-default-features --locked --bin egressd && rm -r src

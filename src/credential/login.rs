@@ -41,7 +41,7 @@ impl Login {
     /// Creates the login for this pair.
     pub fn new(pair: &BasicAuth) -> Result<Self, RandomnessUnavailable> {
         let mut block = Zeroizing::new([0; BLOCK]);
-        rustls::crypto::ring::default_provider()
+        rustls::crypto::aws_lc_rs::default_provider()
             .secure_random
             .fill(&mut *block)
             .map_err(|_| RandomnessUnavailable)?;

@@ -10,7 +10,7 @@ const KEY_BYTES: usize = 24;
 /// Generates a secret of 48 hexadecimal digits.
 pub(super) fn random_secret() -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    rustls::crypto::ring::default_provider()
+    rustls::crypto::aws_lc_rs::default_provider()
         .secure_random
         .fill(&mut *bytes)
         .map_err(|_| io::Error::other("the system provides no random bytes"))?;

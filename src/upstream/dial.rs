@@ -143,7 +143,7 @@ impl NegotiatedSocket {
         }
     }
 
-    fn into_session(self) -> Tls {
+    pub(super) fn into_session(self) -> Tls {
         let (Self::Http1(session) | Self::Http2(session)) = self;
         session
     }

@@ -5,7 +5,9 @@ mod environment;
 mod handshakes;
 mod http2_exchanges;
 mod http2_faults;
+mod key_exchange;
 #[cfg(test)]
 mod names;
 mod probing;
+mod signature_algorithms;
 mod world;

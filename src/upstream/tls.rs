@@ -2,8 +2,9 @@
 //! always verified.
 //!
 //! The roots are read once ([`Trust`]) and shared by all connections. Each connection has its own
-//! session store (`TlsConfigs`), so a ticket that an upstream gave to one credential is never
-//! presented together with another.
+//! session store (`TlsConfigs`), which all workers use and which outlives reloads that do not
+//! change the connection. So a ticket that an upstream gave to one credential is never presented
+//! together with another.
 //!
 //! Invariants:
 //!
@@ -45,13 +46,16 @@ const ROOT_DIRECTORY: &str = "/etc/ssl/certs";
 pub const CA_AS_SERVER: &str =
     "marked as a certificate authority, CA:TRUE, which a server certificate must not be";
 
-/// The size of the session store of one connection. A connection has one server name, for which TLS
-/// 1.3 keeps up to eight tickets.
+/// The size of the session store of one connection. A connection has one server name, for which the
+/// store keeps up to eight tickets of TLS 1.3, and the group of the last key exchange. The next
+/// ClientHello offers a key of that group, so a server that supports none of the offered groups
+/// sends only one HelloRetryRequest (RFC 8446 §4.1.4).
 const MAX_SESSIONS: usize = 8;
 
-/// Returns the crypto provider of the whole process.
+/// Returns the crypto provider of the whole process. Its first choice of key exchange is
+/// X25519MLKEM768, by the feature `prefer-post-quantum` of rustls.
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// The roots of trust, read once at start.

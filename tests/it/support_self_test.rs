@@ -123,7 +123,7 @@ fn tls_to(up: &Upstream) -> rustls::StreamOwned<rustls::ClientConnection, std::n
     let mut roots = rustls::RootCertStore::empty();
     let ca = CertificateDer::from_pem_slice(crate::support::certs::ca_pem().as_bytes()).unwrap();
     roots.add(ca).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

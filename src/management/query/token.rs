@@ -27,7 +27,7 @@ impl PageTokenKey {
     pub(in crate::management) fn random() -> Self {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         let (random, mixed) = key.split_at_mut(KEY_BYTES / 2);
-        let _stays_zero = rustls::crypto::ring::default_provider()
+        let _stays_zero = rustls::crypto::aws_lc_rs::default_provider()
             .secure_random
             .fill(random);
         mixed

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
 };
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
@@ -143,10 +144,14 @@ impl Authority {
     }
 
     pub(super) fn with_common_name(name: &str) -> Self {
+        Self::with_key(name, KeyPair::generate().unwrap())
+    }
+
+    pub(super) fn with_key(name: &str, key: KeyPair) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name = common_name(name);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
     pub(super) fn root(&self) -> CertificateDer<'static> {
@@ -165,7 +170,11 @@ impl Authority {
     pub(super) fn issue(&self, adjust: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
         adjust(&mut params);
-        let key = KeyPair::generate().unwrap();
+        self.issue_for_key(&params, KeyPair::generate().unwrap())
+    }
+
+    /// Issues a certificate with these parameters for this key.
+    pub(super) fn issue_for_key(&self, params: &CertificateParams, key: KeyPair) -> Identity {
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Identity {
             chain: vec![certificate.der().clone()],
@@ -182,14 +191,24 @@ pub(super) fn common_name(common_name: &str) -> DistinguishedName {
 
 /// Returns the TLS settings of a server.
 pub(super) fn server_config(identity: Identity, protocols: &[&str]) -> ServerConfig {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+    let versions = rustls::DEFAULT_VERSIONS;
+    let mut config = server_config_with(provider(), versions, identity);
+    config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+    config
+}
+
+/// Returns the TLS settings of a server with other cryptography or protocol versions.
+pub(super) fn server_config_with(
+    provider: Arc<CryptoProvider>,
+    versions: &[&'static SupportedProtocolVersion],
+    identity: Identity,
+) -> ServerConfig {
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(identity.chain, identity.key)
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-    config
+        .unwrap()
 }
 
 /// A server that counts its sockets and the bytes that it receives.

@@ -29,14 +29,20 @@ impl TlsRecords {
         else {
             panic!("a known cipher");
         };
-        Self {
+        let mut records = Self {
             tcp,
             encrypter: suite.aead_alg.encrypter(key, iv),
-            sequence,
+            sequence: 0,
+        };
+        // AWS-LC derives its check that sequence numbers increase from the first one, which must be
+        // 0. So the records that the session has sent already are made again.
+        while records.sequence < sequence {
+            records.record(&[]);
         }
+        records
     }
 
-    /// Sends one record of application data.
+    /// Returns the next record of application data.
     pub(crate) fn record(&mut self, data: &[u8]) -> Vec<u8> {
         let message = OutboundPlainMessage {
             typ: ContentType::ApplicationData,
