@@ -185,7 +185,7 @@ fn a_good_connection_is_reported_in_columns_and_gets_no_byte_of_http() {
     }
     assert_eq!(
         handshake[5..].join(" "),
-        "TLS 1.3, http/1.1, certificate trusted"
+        "TLS 1.3 with X25519MLKEM768, http/1.1, certificate trusted"
     );
     assert_eq!(credential[..3], ["credential", "bearer_token", "ok"]);
     assert_eq!(credential[5..].join(" "), "from env:TOKEN");

@@ -242,5 +242,9 @@ fn describe_session(probed: &ProbedSession) -> String {
     } else {
         ""
     };
-    format!("{version}, {protocol}, certificate trusted{asked}")
+    let key_exchange = match state.negotiated_key_exchange_group() {
+        Some(group) => format!(" with {:?}", group.name()),
+        None => String::new(),
+    };
+    format!("{version}{key_exchange}, {protocol}, certificate trusted{asked}")
 }

@@ -41,25 +41,25 @@ async fn a_working_upstream_is_reported_step_by_step_without_http() {
         (
             &["http/1.1"][..],
             Http2Mode::Auto,
-            "TLS 1.3, http/1.1, cert",
+            "TLS 1.3 with X25519MLKEM768, http/1.1, cert",
             1,
         ),
         (
             &["h2", "http/1.1"],
             Http2Mode::Prefer,
-            "TLS 1.3, h2, cert",
+            "TLS 1.3 with X25519MLKEM768, h2, cert",
             1,
         ),
         (
             &["h2"],
             Http2Mode::Auto,
-            "TLS 1.3, h2, the only protocol of the server, cert",
+            "TLS 1.3 with X25519MLKEM768, h2, the only protocol of the server, cert",
             2,
         ),
         (
             &[],
             Http2Mode::Auto,
-            "TLS 1.3, http/1.1 (the server selected no protocol), cert",
+            "TLS 1.3 with X25519MLKEM768, http/1.1 (the server selected no protocol), cert",
             1,
         ),
     ] {
