@@ -54,5 +54,6 @@ mod storms;
 mod streaming;
 mod support;
 mod support_self_test;
+mod tls_sessions;
 mod unix_sockets;
 mod vectors;

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 
 use super::message::{self, Body, End, Fields, Framing, RecordingReader};
 use super::records::TlsRecords;
@@ -74,6 +74,17 @@ impl Wire {
     /// Returns the number of this socket, from 0.
     pub(crate) fn socket(&self) -> usize {
         self.socket
+    }
+
+    /// Returns whether the TLS handshake, which must be complete, resumed a session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        let Stream::Tls(tls) = &self.stream else {
+            panic!("a TLS session");
+        };
+        match tls.conn.handshake_kind().unwrap() {
+            HandshakeKind::Resumed => true,
+            HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest => false,
+        }
     }
 
     /// Reads the next request with its body. Returns `None` if egressd ended the stream between
