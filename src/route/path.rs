@@ -44,8 +44,14 @@ impl<'a> CanonicalPath<'a> {
         }
         let (mut start, mut escaped) = (1, false);
         let mut unnamed = None;
-        for (at, &byte) in raw.iter().enumerate().skip(1) {
-            match class(byte) {
+        let mut at = 1;
+        // Most bytes are plain, so they are skipped in a loop of their own.
+        let is_special = |byte: &u8| !matches!(class(*byte), Class::Plain);
+        while let Some(rest) = raw.get(at..)
+            && let Some(plain) = rest.iter().position(is_special)
+        {
+            at += plain;
+            match class(rest.get(plain).copied().unwrap_or_default()) {
                 Class::Plain => {}
                 Class::Percent => escaped = true,
                 Class::Slash if start == at => {
@@ -57,6 +63,7 @@ impl<'a> CanonicalPath<'a> {
                 }
                 Class::Refused(reason) => return Err(NotCanonical::new(reason, raw, at)),
             }
+            at += 1;
         }
         if start < raw.len() {
             defer_unnamed(path.admit_segment(start, raw.len(), escaped), &mut unnamed)?;
