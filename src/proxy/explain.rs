@@ -153,7 +153,7 @@ fn explain_parts(
     let entry = found.insert(Arc::clone(identified.entry()));
     let permitted = authorize::authorize(identified)?;
     let connection = &entry.connection;
-    let target = forward::upstream_target(connection, permitted.path(), parts.uri.query())?;
+    let target = forward::upstream_target(connection, permitted.path(), parts.uri.query()).concat();
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let sources = FieldSources {
         headers: &parts.headers,
@@ -172,7 +172,11 @@ fn explain_parts(
         connection: connection.id.to_string(),
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
         method: parts.method.to_string(),
-        upstream_url: format!("https://{}{target}", connection.base_url.authority()),
+        upstream_url: format!(
+            "https://{}{}",
+            connection.base_url.authority(),
+            String::from_utf8_lossy(&target)
+        ),
         passed,
         added,
         // Any method may have a body (RFC 9110 §9.3).

@@ -8,7 +8,6 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
 use super::accounting::RequestProgress;
-use super::code::RefusalCode;
 use super::error::ExchangeError;
 use super::location::LocationRewriter;
 use super::prepare::Prepared;
@@ -70,7 +69,7 @@ pub(super) async fn forward(
         },
         credential: &credential,
         method: &parts.method,
-        target: &upstream_target(connection, permitted.path(), parts.uri.query())?,
+        target: &upstream_target(connection, permitted.path(), parts.uri.query()),
         // A signed body that turned out to be empty is sent without any framing for chunks, so
         // the upstream cannot leave it unread.
         may_reuse_socket: upload.is_empty()
@@ -100,7 +99,7 @@ pub(super) async fn forward(
         allowed_hosts: context.allowed_hosts,
     };
     scrub_response(&mut response, &rewriter);
-    let mut response = SearchedBody::begin(response, credential, upload.signature().as_ref())?;
+    let mut response = SearchedBody::begin(response, credential, upload.signature().as_deref())?;
     let awaited = response.body_mut().await_first().await;
     awaited.map_err(|error| find_cause(error, connection, client, account))?;
     let request_id = context.request_id.to_value();
@@ -148,7 +147,7 @@ struct AttemptContext<'a> {
     sources: FieldSources<'a>,
     credential: &'a Credential,
     method: &'a Method,
-    target: &'a str,
+    target: &'a [&'a [u8]],
     /// `true` if the upstream's socket may be used again afterwards.
     may_reuse_socket: bool,
     context: ForwardContext<'a>,
@@ -170,7 +169,7 @@ impl AttemptContext<'_> {
         self.credential
             .inject_headers(connection, token, &mut fields)
             .map_err(|unavailable| AttemptError::Refused(unavailable.into()))?;
-        fields.extend(signature.as_ref().map(signature_field));
+        fields.extend(signature.as_deref().map(signature_field));
         let head = RequestHead {
             method: self.method,
             target: self.target,
@@ -268,27 +267,16 @@ fn signature_field(signature: &SignatureValue) -> Field<'_> {
     }
 }
 
-/// Returns the base URL's path, the matched bytes and the unchanged query, concatenated. Nothing is
-/// resolved as a URL reference, because that could change the authority.
-pub(crate) fn upstream_target(
-    connection: &Connection,
-    path: &[u8],
-    query: Option<&str>,
-) -> Result<String, Refusal> {
-    let path = std::str::from_utf8(path).map_err(|_| {
-        Refusal::new(
-            RefusalCode::InternalError,
-            "The path that was matched is not ASCII.",
-        )
-    })?;
-    let base = connection.base_url.path();
-    let mut target =
-        String::with_capacity(base.len() + path.len() + query.map_or(0, |query| query.len() + 1));
-    target.push_str(base);
-    target.push_str(path);
-    if let Some(query) = query {
-        target.push('?');
-        target.push_str(query);
+/// Returns the pieces of the target: the base URL's path, the matched bytes and the unchanged
+/// query. Nothing is resolved as a URL reference, because that could change the authority.
+pub(crate) fn upstream_target<'r>(
+    connection: &'r Connection,
+    path: &'r [u8],
+    query: Option<&'r str>,
+) -> [&'r [u8]; 4] {
+    let base = connection.base_url.path().as_bytes();
+    match query {
+        Some(query) => [base, path, b"?", query.as_bytes()],
+        None => [base, path, b"", b""],
     }
-    Ok(target)
 }

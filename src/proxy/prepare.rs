@@ -14,6 +14,7 @@ use super::body_budget::MAX_SHARE;
 use super::code::RefusalCode;
 use super::connections::ConnectionResources;
 use super::error::{AgentFault, BodyCap, ExchangeError};
+use super::list_syntax::field_values;
 use super::refusal::Refusal;
 use super::upload::UnsentBody;
 use crate::credential::Credential;
@@ -72,13 +73,14 @@ pub(super) async fn prepare<'r>(
     })?;
     let exchange_timeout = caps.timeout.duration();
     let body = (framing != Framing::Absent).then(|| {
-        AgentBody::new(
+        // Boxed: a body is moved several times until it is sent, and most requests have none.
+        Box::new(AgentBody::new(
             incoming,
             cap,
             exchange_timeout,
             Arc::clone(limits.timers),
             limits.request.track_agent_body(),
-        )
+        ))
     });
     Ok(Prepared {
         permitted,
@@ -104,7 +106,10 @@ pub(super) struct Limits<'a> {
 
 /// Returns the framing as hyper parsed it. The request to the upstream has the same.
 fn request_framing(permitted: &Permitted<'_>, incoming: &RequestBody) -> Framing {
-    let has_length = || permitted.parts.headers.contains_key(CONTENT_LENGTH);
+    let has_length = || {
+        let mut lengths = field_values(&permitted.parts.headers, CONTENT_LENGTH);
+        lengths.next().is_some()
+    };
     match incoming.size_hint().exact() {
         Some(0) if !has_length() => Framing::Absent,
         Some(length) => Framing::Length(length),

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::list_syntax::field_values;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -42,7 +43,7 @@ impl RequestIds {
 
     /// Returns the id of a request: the agent's if it is harmless and the only one, or a new one.
     pub(super) fn for_request(&self, headers: &HeaderMap) -> RequestId {
-        let mut sent = headers.get_all(X_REQUEST_ID).iter();
+        let mut sent = field_values(headers, X_REQUEST_ID);
         match (sent.next(), sent.next()) {
             (Some(id), None) if is_harmless(id.as_bytes()) => RequestId(Origin::Agent(id.clone())),
             _ => self.generate(),

@@ -23,13 +23,13 @@ pub(super) fn announced_names(
     response: &HeaderMap,
     connection: &Connection,
 ) -> Option<HeaderValue> {
-    let mut accepted = field_members(request, &TE);
+    let mut accepted = field_members(request, TE);
     if !response.contains_key(TRAILER)
         || !accepted.any(|name| name.eq_ignore_ascii_case(b"trailers"))
     {
         return None;
     }
-    let passing: Vec<String> = field_members(response, &TRAILER)
+    let passing: Vec<String> = field_members(response, TRAILER)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| may_pass(name, connection))
         .map(|name| name.to_string())

@@ -26,7 +26,7 @@ use crate::upstream::{Failure, Framing};
 const MAX_REPLAYED_BYTES: usize = 64 * 1024;
 
 /// A body of which nothing has been read.
-pub(super) struct UnsentBody<'r, B = AgentBody> {
+pub(super) struct UnsentBody<'r, B = Box<AgentBody>> {
     /// The framing that the agent announced.
     pub(super) framing: Framing,
     /// The agent's body, which enforces `cap` itself. `None` if the request has no body.
@@ -38,11 +38,11 @@ pub(super) struct UnsentBody<'r, B = AgentBody> {
 }
 
 /// A body that is ready to be sent once, or twice if a copy is kept.
-pub(super) struct RequestUpload<B = AgentBody> {
+pub(super) struct RequestUpload<B = Box<AgentBody>> {
     framing: Framing,
     body: Option<ReplayableBody<B>>,
     copy: ReplaySource,
-    signature: Option<SignatureValue>,
+    signature: Option<Arc<SignatureValue>>,
 }
 
 /// The source of a second upload.
@@ -56,7 +56,7 @@ enum ReplaySource {
 }
 
 /// A body for the upstream.
-pub(super) enum ReplayableBody<B = AgentBody> {
+pub(super) enum ReplayableBody<B = Box<AgentBody>> {
     /// The agent's body. It is copied as it passes, as long as its [`Recording`] exists.
     Streamed(B, Weak<Mutex<RecordingState>>),
     /// The body in one piece. Empty once it was sent.
@@ -131,7 +131,7 @@ where
                 ReplaySource::Whole(bytes.clone())
             },
             body: Some(ReplayableBody::Whole(bytes)),
-            signature: Some(signing.finish()),
+            signature: Some(Arc::new(signing.finish())),
         })
     }
 }
@@ -157,8 +157,8 @@ impl<B> RequestUpload<B> {
     }
 
     /// Returns the signature of the body, if it is signed.
-    pub(super) fn signature(&self) -> Option<SignatureValue> {
-        self.signature
+    pub(super) fn signature(&self) -> Option<Arc<SignatureValue>> {
+        self.signature.clone()
     }
 
     /// Puts back a body that was taken but not sent.

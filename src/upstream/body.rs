@@ -142,7 +142,10 @@ impl UpstreamBody {
         if announced.is_some_and(|length| length > cap) {
             return Err(Failure::TooLarge);
         }
-        let event_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+        // A comparison of each name costs less than the lookup of one, which hashes it.
+        let mut fields = response.headers().iter();
+        let kind = fields.find_map(|(name, value)| (name == CONTENT_TYPE).then_some(value));
+        let event_stream = kind.is_some_and(|value| {
             let kind = value.as_bytes().get(..17);
             kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
         });
@@ -202,7 +205,9 @@ impl http_body::Body for UpstreamBody {
                         && (data.len() >= LARGE_PIECE
                             || this.pace.should_pass(&data, this.inner.is_over()))
                     {
-                        this.pace.record_passed();
+                        if !this.inner.is_over() {
+                            this.pace.record_passed();
+                        }
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
                     this.held.extend_from_slice(&data);

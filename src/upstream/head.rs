@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 pub struct RequestHead<'a> {
     /// The request method.
     pub method: &'a Method,
-    /// The origin-form target (RFC 9112 §3.2.1): the path, and the query if there is one. It is
-    /// sent byte for byte.
-    pub target: &'a str,
+    /// The origin-form target (RFC 9112 §3.2.1): the path, and the query if there is one. Its
+    /// pieces are sent one after another, byte for byte.
+    pub target: &'a [&'a [u8]],
     /// The value of `Host` or `:authority`.
     pub authority: &'a str,
     /// The end-to-end fields, in the order in which they are sent.
@@ -46,9 +46,13 @@ pub(crate) fn expects_body(method: &Method) -> bool {
 
 /// Parses one value of `Content-Length`: digits only, up to 2^64 - 1; no sign, no blanks, no list.
 pub(super) fn parse_content_length(value: &[u8]) -> Option<u64> {
-    let digits = str::from_utf8(value).ok()?;
-    let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_decimal.then(|| digits.parse().ok()).flatten()
+    let add_digit = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    (!value.is_empty())
+        .then(|| value.iter().try_fold(0, add_digit))
+        .flatten()
 }
 
 /// The `User-Agent` of egressd's own requests, and of requests whose agent sends none.

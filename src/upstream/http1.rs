@@ -42,13 +42,17 @@ pub(super) trait SocketStream: AsyncBufRead + AsyncWrite + Unpin + Send + 'stati
 impl<S: AsyncBufRead + AsyncWrite + Unpin + Send + 'static> SocketStream for S {}
 
 /// An open socket with its buffers: bytes that were read and not yet used, and bytes to be written.
-/// The buffers live as long as the socket.
+/// The buffers live as long as the socket. A socket is boxed, because it is moved several times for
+/// each request.
 pub(super) struct Socket<S> {
     stream: S,
     input: BytesMut,
     output: Vec<u8>,
     /// `true` if the socket has served a request before.
     reused: bool,
+    /// `true` if the task that uses the socket is woken when bytes arrive, because its last read
+    /// found none.
+    is_read_awaited: bool,
     /// The time from which the idle socket is not used, because the upstream announced that it will
     /// close the socket soon after.
     usable_until: Option<Instant>,
@@ -63,28 +67,31 @@ pub(super) struct Socket<S> {
 
 impl<S: SocketStream> Socket<S> {
     /// Wraps a new stream. `counted` lives as long as the socket.
-    pub(super) fn new(stream: S, counted: SocketCountGuard) -> Self {
-        Self {
+    pub(super) fn new(stream: S, counted: SocketCountGuard) -> Box<Self> {
+        Box::new(Self {
             stream,
             input: BytesMut::with_capacity(INPUT_CAPACITY),
             output: Vec::with_capacity(OUTPUT_CAPACITY),
             reused: false,
+            is_read_awaited: false,
             usable_until: None,
             is_unusual: false,
             first_request_hook: None,
             counted,
-        }
+        })
     }
 
     /// Sets a function that is called when the first request is sent.
-    pub(super) fn on_first_request(mut self, hook: fn(&S)) -> Self {
+    pub(super) fn on_first_request(mut self: Box<Self>, hook: fn(&S)) -> Box<Self> {
         self.first_request_hook = Some(hook);
         self
     }
 
     /// Returns the state of an idle socket.
     pub(super) async fn idle_state(&mut self) -> IdleState {
-        poll_fn(|cx| Poll::Ready(self.idle_state_in(cx))).await
+        let state = poll_fn(|cx| Poll::Ready(self.idle_state_in(cx))).await;
+        self.is_read_awaited = state == IdleState::Usable;
+        state
     }
 
     /// Returns the state of an idle socket without a task. A task that waits on the socket is no

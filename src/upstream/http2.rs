@@ -196,10 +196,11 @@ fn to_http_request(head: &RequestHead<'_>) -> Option<Request<()>> {
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(Scheme::HTTPS);
     uri.authority = Some(Authority::try_from(head.authority).ok()?);
-    let target = PathAndQuery::try_from(head.target).ok()?;
+    let written = head.target.concat();
+    let target = PathAndQuery::try_from(written.as_slice()).ok()?;
     // `PathAndQuery` drops a fragment. The target that was matched must be the one that is sent
     // (S2).
-    if target.as_str() != head.target {
+    if target.as_str().as_bytes() != written {
         return None;
     }
     uri.path_and_query = Some(target);

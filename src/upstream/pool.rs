@@ -50,7 +50,7 @@ impl ExchangeOptions<'_> {
 pub struct UpstreamPool {
     pub(super) upstream: Arc<SharedUpstream>,
     pub(super) max_idle: usize,
-    pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
+    pub(super) idle: Mutex<Vec<(Box<Socket<Tls>>, Instant)>>,
     pub(super) session: Mutex<Option<Arc<Session>>>,
     pub(super) sockets: Arc<SocketCounters>,
     pub(super) problems: ProblemLog,
@@ -86,7 +86,7 @@ impl UpstreamPool {
 
     /// Returns the idle socket that was used last, so that the others can time out. Drops closed
     /// ones on the way.
-    pub(super) async fn idle_socket(&self) -> Option<Socket<Tls>> {
+    pub(super) async fn idle_socket(&self) -> Option<Box<Socket<Tls>>> {
         loop {
             let (mut socket, _) = self.idle.lock().pop()?;
             match socket.idle_state().await {
@@ -131,7 +131,7 @@ impl UpstreamPool {
 }
 
 impl SocketSink<Tls> for UpstreamPool {
-    fn put_back(&self, socket: Socket<Tls>) {
+    fn put_back(&self, socket: Box<Socket<Tls>>) {
         let mut idle = self.idle.lock();
         if idle.len() >= self.max_idle {
             return;

@@ -72,7 +72,7 @@ impl TokenEndpoint {
         let fields = to_fields(&written.headers);
         let head = RequestHead {
             method: &Method::POST,
-            target: terms.token_url.target(),
+            target: &[terms.token_url.target().as_bytes()],
             authority: terms.token_url.authority(),
             fields: &fields,
             framing: Framing::Length(form.len() as u64),

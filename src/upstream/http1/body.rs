@@ -17,7 +17,7 @@ use crate::upstream::failure::{Failure, ProtocolFault};
 /// Keeps sockets between requests.
 pub(in crate::upstream) trait SocketSink<S>: Send + Sync {
     /// Keeps the socket for another request, or drops it.
-    fn put_back(&self, socket: Socket<S>);
+    fn put_back(&self, socket: Box<Socket<S>>);
 
     /// Records that a socket held bytes that belong to no request. The caller closes it.
     fn report_surplus(&self);
@@ -33,7 +33,7 @@ pub(in crate::upstream) struct SocketReturn<S> {
 
 /// The body of a response, with its trailers.
 pub(in crate::upstream) struct Http1Body<S> {
-    socket: Option<Socket<S>>,
+    socket: Option<Box<Socket<S>>>,
     left: RemainingBody,
     return_to: Option<SocketReturn<S>>,
     /// `Some` if the request is still being sent. In that case a separate task owns the socket.
@@ -62,7 +62,11 @@ impl RemainingBody {
 }
 
 impl<S: SocketStream> Http1Body<S> {
-    pub(super) fn new(socket: Socket<S>, length: BodyLength, return_to: SocketReturn<S>) -> Self {
+    pub(super) fn new(
+        socket: Box<Socket<S>>,
+        length: BodyLength,
+        return_to: SocketReturn<S>,
+    ) -> Self {
         let mut body = Self {
             socket: Some(socket),
             left: RemainingBody::new(length),
@@ -96,7 +100,7 @@ impl<S: SocketStream> Http1Body<S> {
 
     /// Returns the socket until the body has ended.
     pub(super) fn socket_mut(&mut self) -> Option<&mut Socket<S>> {
-        self.socket.as_mut()
+        self.socket.as_deref_mut()
     }
 
     /// Returns whether the upload continues while the response is received.

@@ -24,7 +24,7 @@ use crate::upstream::failure::Failure;
 /// Sends the rest of the body and receives the response at the same time. Returns the response's
 /// body.
 pub(super) fn spawn_exchange<S: SocketStream, B>(
-    socket: Socket<S>,
+    socket: Box<Socket<S>>,
     length: BodyLength,
     upload: BodyWriter<B>,
     pool: Arc<dyn SocketSink<S>>,
@@ -127,18 +127,18 @@ async fn receive_response<S: SocketStream>(
 /// Holds the socket from the end of the response to the end of the upload. It serves no other
 /// request.
 struct UploadSocket<S> {
-    socket: Mutex<Option<Socket<S>>>,
+    socket: Mutex<Option<Box<Socket<S>>>>,
     pool: Arc<dyn SocketSink<S>>,
 }
 
 impl<S> UploadSocket<S> {
-    fn lock(&self) -> MutexGuard<'_, Option<Socket<S>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Socket<S>>>> {
         self.socket.lock()
     }
 }
 
 impl<S: SocketStream> SocketSink<S> for UploadSocket<S> {
-    fn put_back(&self, socket: Socket<S>) {
+    fn put_back(&self, socket: Box<Socket<S>>) {
         socket.counted.begin_exchange();
         *self.lock() = Some(socket);
     }

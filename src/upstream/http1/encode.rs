@@ -8,16 +8,14 @@ use crate::upstream::head::{Framing, RequestHead};
 /// Appends the head to `output`. If `close` is set, adds `Connection: close`, so that the upstream
 /// closes the socket after its response.
 pub(super) fn write_head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
-    for part in [
-        head.method.as_str(),
-        " ",
-        head.target,
-        " HTTP/1.1\r\nhost: ",
-        head.authority,
-        "\r\n",
-    ] {
-        output.extend_from_slice(part.as_bytes());
+    output.extend_from_slice(head.method.as_str().as_bytes());
+    output.push(b' ');
+    for piece in head.target {
+        output.extend_from_slice(piece);
     }
+    output.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    output.extend_from_slice(head.authority.as_bytes());
+    output.extend_from_slice(b"\r\n");
     for field in head.fields {
         output.extend_from_slice(field.name.as_str().as_bytes());
         output.extend_from_slice(b": ");

@@ -25,7 +25,7 @@ const MAX_INFORMATIONAL: usize = 16;
 /// Sends the request over `socket` and waits for the response's head. After the body, the socket
 /// goes to `return_to`.
 pub(in crate::upstream) async fn exchange<S: SocketStream, B>(
-    socket: Socket<S>,
+    socket: Box<Socket<S>>,
     head: &RequestHead<'_>,
     body: Option<B>,
     return_to: SocketReturn<S>,
@@ -61,7 +61,7 @@ where
 }
 
 struct Http1Exchange<'a, S, B> {
-    socket: Socket<S>,
+    socket: Box<Socket<S>>,
     upload: BodyWriter<B>,
     has_body: bool,
     method: &'a Method,
@@ -81,6 +81,9 @@ where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
+        // Only in the first poll: the check of the idle socket has found no bytes just now, and has
+        // stored the waker for those that arrive next. A read would find none either.
+        let is_read_awaited = std::mem::take(&mut self.socket.is_read_awaited);
         if self.upload.stage == WriteStage::Opening {
             self.upload.stage = WriteStage::Body;
             // A small body has usually arrived with the head and is ready at the second poll.
@@ -110,6 +113,9 @@ where
             // An upstream may respond and then close before it has read the body, so its response
             // is still read.
             self.upload.stage = WriteStage::Broken;
+        }
+        if is_read_awaited && self.upload.stage == WriteStage::Done {
+            return Poll::Pending;
         }
         if self.upload.stage == WriteStage::Done
             && let Some(hook) = self.socket.first_request_hook.take()

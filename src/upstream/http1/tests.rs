@@ -26,12 +26,13 @@ type Pipe = BufReader<DuplexStream>;
 
 #[derive(Default)]
 struct RecordingPool {
-    sockets: Mutex<Vec<Socket<Pipe>>>,
+    #[expect(clippy::vec_box, reason = "the trait takes boxed sockets")]
+    sockets: Mutex<Vec<Box<Socket<Pipe>>>>,
     surplus: AtomicUsize,
 }
 
 impl SocketSink<Pipe> for RecordingPool {
-    fn put_back(&self, socket: Socket<Pipe>) {
+    fn put_back(&self, socket: Box<Socket<Pipe>>) {
         self.sockets.lock().push(socket);
     }
 
@@ -41,7 +42,7 @@ impl SocketSink<Pipe> for RecordingPool {
 }
 
 impl RecordingPool {
-    fn kept_socket(&self) -> Option<Socket<Pipe>> {
+    fn kept_socket(&self) -> Option<Box<Socket<Pipe>>> {
         self.sockets.lock().pop()
     }
 
@@ -92,13 +93,13 @@ fn pieces(pieces: &[&[u8]], then: AfterPieces) -> Option<ScriptedPieces> {
 
 /// Creates a pipe with room for this many bytes in each direction. Returns our socket and the
 /// upstream's end.
-fn pipe(room: usize) -> (Socket<Pipe>, DuplexStream) {
+fn pipe(room: usize) -> (Box<Socket<Pipe>>, DuplexStream) {
     let (ours, theirs) = duplex(room);
     (Socket::new(BufReader::new(ours), idle::uncounted()), theirs)
 }
 
 async fn send(
-    socket: Socket<Pipe>,
+    socket: Box<Socket<Pipe>>,
     method: &Method,
     framing: Framing,
     body: Option<ScriptedPieces>,
@@ -112,7 +113,7 @@ async fn send(
     }];
     let head = RequestHead {
         method,
-        target: "/a?b",
+        target: &[b"/a", b"?b"],
         authority: "h:1",
         fields: &fields,
         framing,
@@ -259,7 +260,7 @@ async fn a_head_and_a_small_body_are_sent_in_one_write() {
     let (socket, mut upstream) = pipe(1 << 20);
     let head = RequestHead {
         method: &Method::POST,
-        target: "/",
+        target: &[b"/"],
         authority: "h",
         fields: &[],
         framing: Framing::Length(3),

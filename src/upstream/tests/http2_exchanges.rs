@@ -50,7 +50,7 @@ where
 pub(super) fn get<'a>(method: &'a Method, fields: &'a [Field<'a>]) -> RequestHead<'a> {
     RequestHead {
         method,
-        target: "/a%20b/?q=%zz",
+        target: &[b"/a%20b/", b"?q=%zz"],
         authority: "upstream.test:8443",
         fields,
         framing: Framing::Absent,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Method;
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::{IdleState, Pipe, RecordingPool, Socket, get, pipe, send};
 use crate::telemetry::metrics::{SocketCountGuard, SocketCounters};
@@ -19,7 +19,7 @@ pub(super) fn uncounted() -> SocketCountGuard {
 }
 
 /// Returns a socket that has served one request and is idle, and the upstream's end of it.
-async fn idle_socket(pool: &Arc<RecordingPool>) -> (Socket<Pipe>, DuplexStream) {
+async fn idle_socket(pool: &Arc<RecordingPool>) -> (Box<Socket<Pipe>>, DuplexStream) {
     let (socket, mut upstream) = pipe(1 << 20);
     upstream
         .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -49,6 +49,28 @@ async fn only_a_socket_that_was_closed_while_idle_is_stale() {
         let broken = again.map(drop).unwrap_err();
         assert_eq!((broken.failure, broken.stale), (Failure::Closed, stale));
     }
+}
+
+#[tokio::test]
+async fn a_response_wakes_the_task_that_has_checked_the_idle_socket() {
+    let pool = Arc::default();
+    let (mut kept, mut upstream) = idle_socket(&pool).await;
+    let exchange = async {
+        assert_eq!(kept.idle_state().await, IdleState::Usable);
+        send(kept, &Method::GET, Framing::Absent, None, &pool).await
+    };
+    let answer = async {
+        // Both requests; the first one was not read yet.
+        let mut requests = Vec::new();
+        while requests.windows(4).filter(|end| end == b"\r\n\r\n").count() < 2 {
+            upstream.read_buf(&mut requests).await.unwrap();
+        }
+        let response = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+        upstream.write_all(response).await.unwrap();
+    };
+    let (answered, ()) = tokio::join!(exchange, answer);
+    let status = answered.map(|response| response.status().as_u16());
+    assert_eq!(status.map_err(|broken| broken.failure), Ok(404));
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
         }];
         let head = RequestHead {
             method: &Method::POST,
-            target: "/",
+            target: &[b"/"],
             authority: "h",
             fields: &fields,
             framing,
