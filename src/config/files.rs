@@ -1,6 +1,7 @@
 //! Finds and opens the files that are parsed. A file that is too large is rejected by its size
 //! before it is parsed, and every failure is reported as a problem.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -98,8 +99,9 @@ pub(super) fn find_definition_files(
     problems: &Problems,
 ) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
+    let mut seen: HashSet<PathBuf> = HashSet::new();
     let mut add = |path: PathBuf| {
-        if !found.contains(&path) {
+        if seen.insert(path.clone()) {
             found.push(path);
         }
     };
