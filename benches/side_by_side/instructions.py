@@ -72,7 +72,7 @@ def run(bench, target, configure, kinds, sockets=SOCKETS):
         # The filter would apply to valgrind too, which runs in the same process and writes files.
         # The instructions of requests are the same without it.
         argv += ["--hardening", "off"]
-    process = bench.world.start(f"callgrind-{target}-{job.port}", argv, os.environ | ENVIRONMENT).await_port(job.port, seconds=120)
+    process = bench.world.start(f"callgrind-{target}-{job.port}", argv, os.environ | ENVIRONMENT).await_port(job.port, seconds=300)
 
     def take_count(number):
         """Returns the instructions since the last count. callgrind writes and resets them."""
