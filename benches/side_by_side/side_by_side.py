@@ -121,7 +121,9 @@ def chosen_targets(options):
     absent = [t for t, binary in OPTIONAL.items() if not binary()]
     if absent:
         print(f"left out: {', '.join(absent)}; `benches/side_by_side/run install` installs them", file=sys.stderr)
-    return [p for p in PEERS if p not in absent] + ["egressd"]
+    # Envoy can take minutes to start under valgrind.
+    without = absent + (["envoy"] if options.mode == "callgrind" else [])
+    return [p for p in PEERS if p not in without] + ["egressd"]
 
 
 def tables(options):
