@@ -17,9 +17,10 @@ use std::time::Duration;
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::agent_socket::{AgentSocket, AgentStream};
 use super::listen::ListenerHandle;
 use super::listener::{WorkerListener, is_aborted_socket};
-use super::socket_task::{self, Serve};
+use super::socket_task::{Serve, serve_socket};
 use super::socket_timers::{SocketLimits, Ticker};
 
 /// The pause after an accept error that can last, such as a lack of descriptors.
@@ -128,21 +129,10 @@ impl<S: Serve> AcceptLoop<S> {
     }
 
     /// Serves a socket in a task of its own. A socket without a slot exceeds the limit.
-    fn spawn_socket<I>(&self, stream: I, slot: Option<OwnedSemaphorePermit>)
-    where
-        I: tokio::io::AsyncRead
-            + tokio::io::AsyncWrite
-            + std::os::fd::AsFd
-            + Unpin
-            + Send
-            + 'static,
-    {
+    fn spawn_socket(&self, stream: impl AgentStream, slot: Option<OwnedSemaphorePermit>) {
         let timers = self.ticker.register_socket(self.limits);
-        let server = Arc::clone(&self.server);
-        tokio::spawn(async move {
-            socket_task::serve_socket(stream, timers, server).await;
-            drop(slot);
-        });
+        let socket = AgentSocket::new(stream, timers, slot);
+        tokio::spawn(serve_socket(socket, Arc::clone(&self.server)));
     }
 }
 

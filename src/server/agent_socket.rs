@@ -1,6 +1,10 @@
 //! An agent's socket as hyper uses it. Reads and writes pass through and are recorded in the timers
 //! of the socket.
 //!
+//! While it waits for a request, the socket exists without hyper ([`AgentSocket::park`]): hyper's
+//! connection keeps a read buffer and a write buffer of 8 KiB each for as long as it lives, and no
+//! option lowers that.
+//!
 //! Closing takes up to `CLOSE_TIMEOUT`: after the last byte was written, the socket is read until
 //! its end. If a socket is closed with unread bytes (such as the rest of a refused upload), the
 //! kernel resets it, and the agent may lose the response (RFC 9112 section 9.6). The socket of an
@@ -12,36 +16,96 @@
 //! checks regularly, with a system call, whether the agent has closed its side. The check works
 //! whatever unread bytes precede the end.
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, ErrorKind::WouldBlock};
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::socket_timers::SocketTimers;
 
 /// The time for which a closing socket is read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A socket and its timers.
+/// A stream between an agent and this process.
+pub trait AgentStream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {
+    /// Waits until bytes, the end or an error can be read, without reading them. May also return
+    /// early.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Peeks for a byte. After `WouldBlock`, [`AgentStream::poll_read_ready`] waits.
+    fn try_peek(&self) -> io::Result<()>;
+}
+
+impl AgentStream for TcpStream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn try_peek(&self) -> io::Result<()> {
+        self.try_io(Interest::READABLE, || peek_byte(self))
+    }
+}
+
+impl AgentStream for UnixStream {
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn try_peek(&self) -> io::Result<()> {
+        self.try_io(Interest::READABLE, || peek_byte(self))
+    }
+}
+
+fn peek_byte(stream: &impl AsFd) -> io::Result<()> {
+    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])?;
+    Ok(())
+}
+
+/// A socket and its timers. The socket counts as closed when this value is dropped.
 pub struct AgentSocket<S: AsFd> {
     stream: S,
     timers: Arc<SocketTimers>,
+    /// Bytes that come before those that the stream returns.
+    unread: Bytes,
     closing: bool,
+    /// The slot among the open sockets; `None` for a socket beyond the limit.
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl<S: AsFd> AgentSocket<S> {
-    /// Wraps a socket whose activity these timers record.
-    pub fn new(stream: S, timers: Arc<SocketTimers>) -> Self {
+    /// Wraps a socket whose activity these timers record. The slot is released when the socket is
+    /// closed.
+    pub fn new(stream: S, timers: Arc<SocketTimers>, slot: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             stream,
             timers,
+            unread: Bytes::new(),
             closing: false,
+            _slot: slot,
+        }
+    }
+
+    /// The timers of the socket.
+    pub fn timers(&self) -> &Arc<SocketTimers> {
+        &self.timers
+    }
+
+    /// Puts bytes back that were read but not used. They are the next to be read.
+    pub fn put_back(&mut self, bytes: Bytes) {
+        // Even an empty value could keep the whole buffer alive that it is a part of.
+        if !bytes.is_empty() {
+            self.unread = bytes;
         }
     }
 
@@ -70,8 +134,40 @@ fn has_hung_up(stream: &impl AsFd) -> bool {
     poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
+impl<S: AgentStream> AgentSocket<S> {
+    /// Waits until the agent sends something or leaves. Returns `false` if a limit has passed
+    /// before, so the socket has to be closed.
+    pub async fn park(&mut self) -> bool {
+        self.timers.set_parked(true);
+        let has_bytes = poll_fn(|cx| self.poll_parked(cx)).await;
+        self.timers.set_parked(false);
+        has_bytes
+    }
+
+    fn poll_parked(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.timers.register_waker(cx.waker());
+        if self.timers.must_close() {
+            return Poll::Ready(false);
+        }
+        if !self.unread.is_empty() {
+            return Poll::Ready(true);
+        }
+        loop {
+            // The read that follows returns the error, if there is one.
+            let _result = ready!(self.stream.poll_read_ready(cx));
+            // tokio assumes that a TCP socket can be read when it is accepted.
+            let is_assumed = !self.timers.has_received()
+                && matches!(self.stream.try_peek(), Err(e) if e.kind() == WouldBlock);
+            if !is_assumed {
+                return Poll::Ready(true);
+            }
+        }
+    }
+}
+
 impl<S: AsFd> Drop for AgentSocket<S> {
     fn drop(&mut self) {
+        self.timers.mark_closed();
         if self.timers.is_write_blocked() {
             // With a linger time of zero, close(2) resets a TCP socket and discards its unsent
             // bytes (socket(7), `SO_LINGER`). Unix sockets ignore the option.
@@ -87,7 +183,13 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let result = if self.unread.is_empty() {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        } else {
+            let length = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread.split_to(length));
+            Poll::Ready(Ok(()))
+        };
         let has_bytes = buf.filled().len() > before;
         if has_bytes || result.is_pending() {
             self.timers.record_read(has_bytes);
@@ -139,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
         if self.timers.must_close() {
             return Poll::Ready(Ok(()));
         }
-        let mut scratch = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut scratch = [MaybeUninit::uninit(); 4096];
         loop {
             let mut unread = ReadBuf::uninit(&mut scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut unread))?;

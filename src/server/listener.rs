@@ -1,11 +1,10 @@
 //! A listener as the accept loop of one worker uses it, for TCP and Unix sockets.
 
 use std::io;
-use std::os::fd::AsFd;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::agent_socket::AgentStream;
 use super::unix_socket::SharedUnixListener;
 
 /// A source of accepted sockets.
@@ -13,7 +12,7 @@ pub(super) trait WorkerListener: Send + Sized {
     /// The listener, registered with the runtime of the worker.
     type Open: Send + Sync;
     /// An accepted socket.
-    type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
+    type Stream: AgentStream;
 
     /// Registers the listener. Must be called inside the runtime of the worker.
     fn open(self) -> io::Result<Self::Open>;

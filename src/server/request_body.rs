@@ -18,6 +18,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
+use super::socket_timers::SocketTimers;
+
 /// The maximum number of bytes that are read and discarded to keep a socket.
 const MAX_DRAINED_BYTES: usize = 64 * 1024;
 /// The maximum number of frames that are discarded, however small. Each costs one poll of the task.
@@ -32,8 +34,8 @@ pub struct RequestBody {
 }
 
 /// The state of a body that the service and the task of the socket share.
-#[derive(Default)]
 struct SharedBody {
+    timers: Arc<SocketTimers>,
     was_polled: AtomicBool,
     ended: AtomicBool,
     /// The unread part, once the service has dropped the body.
@@ -50,11 +52,13 @@ pub(super) struct UnreadBody {
     has_yielded: bool,
 }
 
-/// Wraps a request's body. The second value is `None` if the request has no body.
+/// Wraps the body of a request on the socket with these timers. The second value is `None` if the
+/// request has no body.
 pub(super) fn track_unread(
     request: Request<Incoming>,
+    timers: &Arc<SocketTimers>,
 ) -> (Request<RequestBody>, Option<UnreadBody>) {
-    let shared = (!request.body().is_end_stream()).then(Arc::<SharedBody>::default);
+    let shared = (!request.body().is_end_stream()).then(|| Arc::new(SharedBody::new(timers)));
     let rest = shared.clone().map(|shared| UnreadBody {
         shared,
         expects_continue: request.headers().contains_key(EXPECT),
@@ -67,6 +71,25 @@ pub(super) fn track_unread(
         shared,
     });
     (request, rest)
+}
+
+impl SharedBody {
+    fn new(timers: &Arc<SocketTimers>) -> Self {
+        timers.add_open_body();
+        Self {
+            timers: Arc::clone(timers),
+            was_polled: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            unread: Mutex::new(None),
+        }
+    }
+}
+
+impl Drop for SharedBody {
+    fn drop(&mut self) {
+        drop(self.unread.get_mut().take());
+        self.timers.remove_open_body();
+    }
 }
 
 impl Body for RequestBody {

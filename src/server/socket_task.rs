@@ -1,12 +1,15 @@
 //! The task of one agent's socket, from accept to close: hyper's HTTP/1.1 server with egressd's
 //! time limits.
+//!
+//! hyper's connection takes 9 KiB for as long as it lives, so it exists only while the socket is in
+//! use. It is created when the first byte arrives. When the socket has been idle for a second
+//! ([`SocketTimers::should_park`]), the connection is taken apart, and the socket waits without it.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
@@ -14,9 +17,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::agent_socket::AgentSocket;
+use super::agent_socket::{AgentSocket, AgentStream};
 use super::request_body::{self, RequestBody, UnreadBody};
 use super::socket_timers::SocketTimers;
 
@@ -86,19 +88,39 @@ impl HeadFault {
 }
 
 /// Serves one socket until either side closes it or a limit cuts it off.
-pub async fn serve_socket<S, I>(stream: I, timers: Arc<SocketTimers>, server: Arc<S>)
-where
-    S: Serve,
-    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
-{
-    let io = TokioIo::new(AgentSocket::new(stream, Arc::clone(&timers)));
-    let answering = Arc::clone(&server);
+// The task takes most of the memory of a parked socket, and it has the size of its largest state
+// all the time. So hyper's connection is boxed, and no function here is an `async fn`.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` stores an argument a second time if it moves it"
+)]
+pub fn serve_socket<S: Serve>(
+    mut socket: AgentSocket<impl AgentStream>,
+    server: Arc<S>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        while socket.park().await {
+            match serve_until_idle(socket, &server).await {
+                Some(idle) => socket = idle,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Serves requests until the socket has been idle for a while. Returns `None` if the socket was
+/// closed.
+fn serve_until_idle<S: Serve, I: AgentStream>(
+    socket: AgentSocket<I>,
+    server: &Arc<S>,
+) -> impl Future<Output = Option<AgentSocket<I>>> + Send {
+    let timers = Arc::clone(socket.timers());
     let service = {
-        let timers = Arc::clone(&timers);
+        let (server, timers) = (Arc::clone(server), Arc::clone(&timers));
         service_fn(move |request: Request<Incoming>| {
             timers.begin_exchange();
-            let (server, timers) = (Arc::clone(&answering), Arc::clone(&timers));
-            let (request, rest) = request_body::track_unread(request);
+            let (server, timers) = (Arc::clone(&server), Arc::clone(&timers));
+            let (request, rest) = request_body::track_unread(request, &timers);
             ResponseFuture {
                 serving: Box::pin(server.serve(request, timers)),
                 rest,
@@ -115,15 +137,33 @@ where
         // If this were on, hyper would buffer responses for as long as it finds requests to read.
         // An agent that pipelines requests and reads no response could fill the memory (F-169).
         .pipeline_flush(false)
-        .serve_connection(io, service);
-    // Errors of the agent's side need no report: exchanges in flight record their own outcome.
-    let closed = TimedConnection {
-        connection: std::pin::pin!(connection),
-        timers: &timers,
-    }
-    .await;
-    if let Some(fault) = closed.err().as_ref().and_then(HeadFault::from_hyper) {
-        server.head_refused(fault);
+        .serve_connection(TokioIo::new(socket), service);
+    let mut connection = Box::new(connection);
+    async move {
+        let busy = BusySocket {
+            connection: &mut *connection,
+            timers: &timers,
+            waker: None,
+        };
+        // Errors of the agent's side need no report: exchanges in flight record their own outcome.
+        match busy.await {
+            BusyEnd::Idle => {
+                // hyper asks for this call only after the end of a connection, because it discards
+                // bytes that are not written yet and a body that is not read yet. `should_park` has
+                // excluded both.
+                let parts = connection.into_parts();
+                let mut socket = parts.io.into_inner();
+                socket.put_back(parts.read_buf);
+                Some(socket)
+            }
+            BusyEnd::Closed(closed) => {
+                timers.mark_closed();
+                if let Some(fault) = closed.err().as_ref().and_then(HeadFault::from_hyper) {
+                    server.head_refused(fault);
+                }
+                None
+            }
+        }
     }
 }
 
@@ -168,34 +208,49 @@ impl<F: Future<Output = Response<B>>, B> Future for ResponseFuture<F, B> {
     }
 }
 
-/// A connection of hyper that ends when a limit of its socket has passed.
-struct TimedConnection<'a, C> {
-    connection: Pin<&'a mut C>,
+/// A connection of hyper that ends when a limit of its socket has passed, or when the socket is to
+/// be parked.
+struct BusySocket<'a, C> {
+    connection: &'a mut C,
     timers: &'a SocketTimers,
+    /// The waker that is stored in the timers.
+    waker: Option<Waker>,
 }
 
-impl<C: Future<Output = Result<(), hyper::Error>>> Future for TimedConnection<'_, C> {
-    type Output = Result<(), hyper::Error>;
+/// The end of a [`BusySocket`].
+enum BusyEnd {
+    /// hyper waits for the first byte of a request, and has nothing to write.
+    Idle,
+    /// The socket has to be closed, if hyper has not done so.
+    Closed(Result<(), hyper::Error>),
+}
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.timers.register_waker(cx.waker());
-        if self.timers.must_close() {
+impl<C: Future<Output = Result<(), hyper::Error>> + Unpin> Future for BusySocket<'_, C> {
+    type Output = BusyEnd;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BusyEnd> {
+        let this = &mut *self;
+        // Comparing takes no lock, and the waker of a task stays the same.
+        if !matches!(&this.waker, Some(known) if known.will_wake(cx.waker())) {
+            this.timers.register_waker(cx.waker());
+            this.waker = Some(cx.waker().clone());
+        }
+        let connection = Pin::new(&mut *this.connection);
+        if this.timers.must_close() {
             // `AgentSocket::poll_shutdown` returns when the time to close is over, and hyper then
             // reports the error that ended the socket.
-            if self.timers.is_closing()
-                && let Poll::Ready(closed) = self.connection.as_mut().poll(cx)
+            if this.timers.is_closing()
+                && let Poll::Ready(closed) = connection.poll(cx)
             {
-                return Poll::Ready(closed);
+                return Poll::Ready(BusyEnd::Closed(closed));
             }
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(BusyEnd::Closed(Ok(())));
         }
-        self.connection.as_mut().poll(cx)
-    }
-}
-
-impl<C> Drop for TimedConnection<'_, C> {
-    fn drop(&mut self) {
-        self.timers.mark_closed();
+        match connection.poll(cx) {
+            Poll::Ready(closed) => Poll::Ready(BusyEnd::Closed(closed)),
+            Poll::Pending if this.timers.should_park() => Poll::Ready(BusyEnd::Idle),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

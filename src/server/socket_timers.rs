@@ -35,28 +35,30 @@
 //! of Head and Idle therefore start after the state Flushing. A socket skips this state if no write
 //! is blocked, and enters it from Head or Idle if the first write of the last bytes is.
 //!
+//! A socket in the state Accepted or Idle is *parked* most of the time: it waits without buffers,
+//! see `idle`. Its limits are the same.
+//!
 //! Only the thread of the socket changes its state. Other threads read it, so it is an atomic.
 
 mod deadline;
+mod idle;
 mod stall;
 mod state;
 mod ticker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use self::deadline::{Deadline, NEVER, millis};
+use self::deadline::{Deadline, NEVER};
 use self::state::SocketState;
 pub use self::ticker::{SocketCounts, Ticker};
 
 /// The interval between two ticks.
 pub const TICK: Duration = Duration::from_millis(50);
-/// The milliseconds that a head may take while memory is short.
-const SLOW_HEAD: u64 = 250;
 /// The milliseconds for which a socket that waits for a request is kept after the process begins to
 /// stop: long enough that a request on it gets an answer, and short enough that its agent sends the
 /// next one elsewhere.
@@ -96,6 +98,12 @@ pub struct SocketTimers {
     /// `true` if the last read returned bytes, so hyper may hold some that belong to no request
     /// yet.
     has_unparsed: AtomicBool,
+    /// `true` while the socket is parked.
+    is_parked: AtomicBool,
+    /// `true` if the socket has been idle for long enough to be parked.
+    is_parking_requested: AtomicBool,
+    /// The number of request bodies that hyper may still have to read.
+    open_bodies: AtomicU32,
     /// `true` if the socket must be checked for an agent that has left.
     is_presence_check_due: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -291,6 +299,9 @@ impl SocketTimers {
             exchanges: AtomicU64::new(0),
             idle_since: AtomicU64::new(ticker.now()),
             has_unparsed: AtomicBool::new(false),
+            is_parked: AtomicBool::new(false),
+            is_parking_requested: AtomicBool::new(false),
+            open_bodies: AtomicU32::new(0),
             is_presence_check_due: AtomicBool::new(false),
             waker: Mutex::new(None),
             ticker: Arc::clone(ticker),
@@ -338,17 +349,6 @@ impl SocketTimers {
         }
     }
 
-    /// Returns whether a head has been arriving for longer than [`SLOW_HEAD`], which a head that is
-    /// sent in one piece never takes.
-    fn has_slow_head(&self, now: u64) -> bool {
-        if self.state() != SocketState::Head {
-            return false;
-        }
-        let due = self.state_deadline.get();
-        let began = due.saturating_sub(millis(self.limits.header_read));
-        now >= began.saturating_add(SLOW_HEAD)
-    }
-
     fn wake(&self) {
         let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
@@ -368,27 +368,13 @@ impl SocketTimers {
     /// then. This is decided on the thread of the socket, which alone changes its state, so no
     /// exchange that has just begun is cut off.
     fn has_drain_timeout_passed(&self, now: u64) -> bool {
-        // Far in the future unless the process stops.
         let draining_since = self.ticker.draining_since.load(Relaxed);
+        if draining_since > now {
+            // The process does not stop.
+            return false;
+        }
         let since = draining_since.max(self.idle_since.load(Relaxed));
         now.saturating_sub(since) >= DRAIN_IDLE_TIMEOUT && self.state().is_idle()
-    }
-
-    /// Returns the rank of the socket among those that may be closed to make room, lowest first:
-    /// sockets without a request, then those whose agents do not read, each ordered by how long
-    /// this has lasted. `None` if the socket is busy or already closing, or has waited for a
-    /// request for less than a [`TICK`]: its agent may be about to send one.
-    fn idle_rank(&self, now: u64) -> Option<(bool, u64)> {
-        let has_response = self.state().is_exchange() || self.state() == SocketState::Flushing;
-        let is_busy = has_response && !self.is_write_blocked();
-        if is_busy || self.is_closed() || self.state_deadline.is_expired() {
-            return None;
-        }
-        if has_response {
-            return Some((true, self.write_deadline.get()));
-        }
-        let since = self.idle_since.load(Relaxed);
-        (now.saturating_sub(since) >= millis(TICK)).then_some((false, since))
     }
 }
 

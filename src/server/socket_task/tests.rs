@@ -2,6 +2,7 @@
 
 use super::{HeadFault, Serve};
 use crate::memory::MemoryShortage;
+use crate::server::agent_socket::AgentSocket;
 use crate::server::{RequestBody, SocketLimits, SocketTimers, Ticker};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -110,7 +111,10 @@ async fn pipeline_unread(method: &str, requests: usize) -> (usize, usize) {
         body_idle: minute,
         write_stall: minute,
     });
-    let serving = tokio::spawn(super::serve_socket(near, timers, Arc::clone(&heads)));
+    let serving = tokio::spawn(super::serve_socket(
+        AgentSocket::new(near, timers, None),
+        Arc::clone(&heads),
+    ));
     let (mut answers, mut writer) = far.into_split();
     let all = format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(requests);
     let writer = tokio::spawn(async move {

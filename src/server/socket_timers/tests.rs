@@ -15,7 +15,9 @@ use tokio::task::JoinHandle;
 use super::state::SocketState;
 use super::{SocketCounts, SocketLimits, SocketTimers, Ticker};
 use crate::memory::MemoryShortage;
-use crate::server::{RequestBody, Serve, socket_task};
+use crate::server::agent_socket::AgentSocket;
+use crate::server::socket_task::serve_socket;
+use crate::server::{RequestBody, Serve};
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// More than the kernel buffers for a Unix socket, which is about 200 KiB.
@@ -76,8 +78,8 @@ impl Served {
         let ticker = Ticker::new(MemoryShortage::default());
         let timers = ticker.register_socket(limits());
         let (near, mut agent) = UnixStream::pair().unwrap();
-        let serving = socket_task::serve_socket(near, Arc::clone(&timers), Arc::new(OneFrame));
-        let task = tokio::spawn(serving);
+        let socket = AgentSocket::new(near, Arc::clone(&timers), None);
+        let task = tokio::spawn(serve_socket(socket, Arc::new(OneFrame)));
         agent.write_all(bytes.as_bytes()).await.unwrap();
         settle().await;
         Self {

@@ -76,7 +76,7 @@ impl Ticker {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            if !self.wake_due() {
+            if !self.wake_due(self.update_now()) {
                 self.socket_added.notified().await;
             }
         }
@@ -128,9 +128,9 @@ impl Ticker {
         }
     }
 
-    /// Wakes every socket that has something to do. Returns `false` if no socket is left.
-    fn wake_due(&self) -> bool {
-        let now = self.update_now();
+    /// Wakes every socket that has something to do at this time. Returns `false` if no socket is
+    /// left.
+    pub(super) fn wake_due(&self, now: u64) -> bool {
         let is_short = self.shortage.is_set();
         let checks_presence = now >= self.presence_due.load(Relaxed);
         if checks_presence {
@@ -145,7 +145,8 @@ impl Ticker {
             if is_checked {
                 timers.is_presence_check_due.store(true, Relaxed);
             }
-            if is_checked || timers.has_due_timer(now) {
+            let parks = timers.request_parking(now);
+            if is_checked || parks || timers.has_due_timer(now) {
                 timers.wake();
             }
             !timers.is_closed()
