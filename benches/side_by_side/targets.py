@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "peers"))
 from loopback import REPOSITORY, egressd_binary, nginx_argv  # noqa: E402
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")).absolute()
-SECRET = "side-by-side-secret-0123456789abcdef"
+SECRET = "side-by-side-Zr7Kq2Xw9LmVt4Yh8NbPj3Ds6Fg"
 SIZES = {"0": 0, "1k": 1 << 10, "4k": 4 << 10, "16k": 16 << 10, "64k": 64 << 10, "256k": 256 << 10, "1m": 1 << 20, "8m": 8 << 20}
 # More than any load sends. Upstreams and peers close no socket for the number of its requests.
 UNLIMITED = 1_000_000_000
