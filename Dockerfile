@@ -7,15 +7,15 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 # The dependencies are built separately, so that a change in src/ does not build them again.
 COPY Cargo.toml Cargo.lock ./
-COPY .ci/static.toml .ci/
+COPY .ci/build-release .ci/release.profdata .ci/static.toml .ci/
 COPY .cargo/config.toml .cargo/
 COPY benches/*.rs benches/
 RUN mkdir src && touch src/lib.rs && echo 'fn main() {}' >src/main.rs \
- && cargo build --config .ci/static.toml --release --no-default-features --locked --bin egressd && rm -r src
+ && .ci/build-release && rm -r src
 COPY . .
 # A copied file may be older than the build of the empty file that it replaces. touch renews its
 # time, so that cargo builds it again.
-RUN touch src/lib.rs src/main.rs && cargo build --config .ci/static.toml --release --no-default-features --locked --bin egressd \
+RUN touch src/lib.rs src/main.rs && .ci/build-release \
  && .ci/lay-image target/*/release/egressd /image
 
 FROM scratch

@@ -26,7 +26,9 @@ from targets import TARGETS
 ENVIRONMENT = {"GLIBC_TUNABLES": f"glibc.cpu.x86_rep_movsb_threshold={1 << 30}:glibc.cpu.x86_rep_stosb_threshold={1 << 30}"}
 COMMITTED = Path(__file__).with_name("instructions.toml")
 SOCKETS = 32
-# The gate fails above the committed count times this. Runs of one binary differ by less than 1 %.
+# The gate fails above the committed count times this. Runs of one binary differ by less than 1 %
+# on an idle machine. On a busy one a run takes longer, so more of the work that is done every
+# 50 ms falls into it: up to 8 % more was seen.
 CEILING = 1.05
 
 
@@ -141,7 +143,8 @@ def gate(row):
         now, before = row[kind.key], committed[kind.key]
         print(f"{kind.name}: {now:,} instructions, committed {before:,} ({now / before - 1:+.1%})")
         if kind.has_gate and now > before * CEILING:
-            failures.append(f"a {kind.name} takes {now:,} instructions, more than {before:,} and {CEILING - 1:.0%}")
+            failures.append(f"a {kind.name} takes {now:,} instructions, more than {before:,} and {CEILING - 1:.0%}; "
+                            "if its code changed, run .ci/renew-profile and count again")
         if kind.has_gate and now < before / CEILING:
             print(f"the {kind.name} became cheaper; commit the new count, see {COMMITTED.name}")
     return failures
