@@ -76,8 +76,9 @@ fn peek_byte(stream: &impl AsFd) -> io::Result<()> {
 pub struct AgentSocket<S: AsFd> {
     stream: S,
     timers: Arc<SocketTimers>,
-    /// Bytes that come before those that the stream returns.
-    unread: Bytes,
+    /// Bytes that come before those that the stream returns. Boxed, because there are none nearly
+    /// always, and the size of this type counts for each parked socket.
+    unread: Option<Box<Bytes>>,
     closing: bool,
     /// The slot among the open sockets; `None` for a socket beyond the limit.
     _slot: Option<OwnedSemaphorePermit>,
@@ -90,7 +91,7 @@ impl<S: AsFd> AgentSocket<S> {
         Self {
             stream,
             timers,
-            unread: Bytes::new(),
+            unread: None,
             closing: false,
             _slot: slot,
         }
@@ -105,7 +106,7 @@ impl<S: AsFd> AgentSocket<S> {
     pub fn put_back(&mut self, bytes: Bytes) {
         // Even an empty value could keep the whole buffer alive that it is a part of.
         if !bytes.is_empty() {
-            self.unread = bytes;
+            self.unread = Some(Box::new(bytes));
         }
     }
 
@@ -149,7 +150,7 @@ impl<S: AgentStream> AgentSocket<S> {
         if self.timers.must_close() {
             return Poll::Ready(false);
         }
-        if !self.unread.is_empty() {
+        if self.unread.is_some() {
             return Poll::Ready(true);
         }
         loop {
@@ -183,12 +184,14 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = if self.unread.is_empty() {
-            Pin::new(&mut self.stream).poll_read(cx, buf)
-        } else {
-            let length = self.unread.len().min(buf.remaining());
-            buf.put_slice(&self.unread.split_to(length));
-            Poll::Ready(Ok(()))
+        let result = match self.unread.take() {
+            None => Pin::new(&mut self.stream).poll_read(cx, buf),
+            Some(mut unread) => {
+                let length = unread.len().min(buf.remaining());
+                buf.put_slice(&unread.split_to(length));
+                self.put_back(*unread);
+                Poll::Ready(Ok(()))
+            }
         };
         let has_bytes = buf.filled().len() > before;
         if has_bytes || result.is_pending() {

@@ -101,19 +101,24 @@ pub fn serve_socket<S: Serve>(
     async move {
         while socket.park().await {
             match serve_until_idle(socket, &server).await {
-                Some(idle) => socket = idle,
-                None => return,
+                Ok(idle) => socket = idle,
+                Err(fault) => {
+                    if let Some(fault) = fault {
+                        server.head_refused(fault);
+                    }
+                    return;
+                }
             }
         }
     }
 }
 
-/// Serves requests until the socket has been idle for a while. Returns `None` if the socket was
-/// closed.
+/// Serves requests until the socket has been idle for a while. Fails if the socket has to be
+/// closed, with the fault of the head that hyper rejected, if it did.
 fn serve_until_idle<S: Serve, I: AgentStream>(
     socket: AgentSocket<I>,
     server: &Arc<S>,
-) -> impl Future<Output = Option<AgentSocket<I>>> + Send {
+) -> impl Future<Output = Result<AgentSocket<I>, Option<HeadFault>>> + Send + use<S, I> {
     let timers = Arc::clone(socket.timers());
     let service = {
         let (server, timers) = (Arc::clone(server), Arc::clone(&timers));
@@ -138,30 +143,27 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
         // An agent that pipelines requests and reads no response could fill the memory (F-169).
         .pipeline_flush(false)
         .serve_connection(TokioIo::new(socket), service);
-    let mut connection = Box::new(connection);
+    let mut busy = BusySocket {
+        connection: Box::new(connection),
+        timers,
+        waker: None,
+    };
     async move {
-        let busy = BusySocket {
-            connection: &mut *connection,
-            timers: &timers,
-            waker: None,
-        };
-        // Errors of the agent's side need no report: exchanges in flight record their own outcome.
-        match busy.await {
+        match (&mut busy).await {
             BusyEnd::Idle => {
                 // hyper asks for this call only after the end of a connection, because it discards
                 // bytes that are not written yet and a body that is not read yet. `should_park` has
                 // excluded both.
-                let parts = connection.into_parts();
+                let parts = busy.connection.into_parts();
                 let mut socket = parts.io.into_inner();
                 socket.put_back(parts.read_buf);
-                Some(socket)
+                Ok(socket)
             }
+            // Other errors of the agent's side need no report: exchanges in flight record their own
+            // outcome.
             BusyEnd::Closed(closed) => {
-                timers.mark_closed();
-                if let Some(fault) = closed.err().as_ref().and_then(HeadFault::from_hyper) {
-                    server.head_refused(fault);
-                }
-                None
+                busy.timers.mark_closed();
+                Err(closed.err().as_ref().and_then(HeadFault::from_hyper))
             }
         }
     }
@@ -210,9 +212,9 @@ impl<F: Future<Output = Response<B>>, B> Future for ResponseFuture<F, B> {
 
 /// A connection of hyper that ends when a limit of its socket has passed, or when the socket is to
 /// be parked.
-struct BusySocket<'a, C> {
-    connection: &'a mut C,
-    timers: &'a SocketTimers,
+struct BusySocket<C> {
+    connection: Box<C>,
+    timers: Arc<SocketTimers>,
     /// The waker that is stored in the timers.
     waker: Option<Waker>,
 }
@@ -225,7 +227,7 @@ enum BusyEnd {
     Closed(Result<(), hyper::Error>),
 }
 
-impl<C: Future<Output = Result<(), hyper::Error>> + Unpin> Future for BusySocket<'_, C> {
+impl<C: Future<Output = Result<(), hyper::Error>> + Unpin> Future for BusySocket<C> {
     type Output = BusyEnd;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<BusyEnd> {
