@@ -29,10 +29,10 @@ impl<'r> Identified<'r> {
         &self.entry
     }
 
-    /// Returns the path after the connection's id, or its refusal. The refusal is kept until here,
-    /// because a disabled connection is reported first.
-    pub(super) fn into_path(self) -> Result<CanonicalPath<'r>, Refusal> {
-        self.path
+    /// Returns the connection, and the path after its id or the refusal of the path. The refusal is
+    /// kept until here, because a disabled connection is reported first.
+    pub(super) fn into_parts(self) -> (Arc<ConnectionEntry>, Result<CanonicalPath<'r>, Refusal>) {
+        (self.entry, self.path)
     }
 }
 

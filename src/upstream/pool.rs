@@ -72,11 +72,11 @@ impl SharedUpstream {
 impl UpstreamPool {
     /// Waits up to 100 ms for a free slot (`max_concurrent_requests` of the connection).
     pub async fn acquire_slot(&self) -> Option<RequestSlot> {
-        let slots = Arc::clone(&self.upstream.slots);
-        let slot = match Arc::clone(&slots).try_acquire_owned() {
+        let slots = || Arc::clone(&self.upstream.slots);
+        let slot = match slots().try_acquire_owned() {
             Ok(slot) => Some(slot),
             // Boxed so that the timer is not part of the future of every request.
-            Err(_) => Box::pin(tokio::time::timeout(SLOT_WAIT, slots.acquire_owned()))
+            Err(_) => Box::pin(tokio::time::timeout(SLOT_WAIT, slots().acquire_owned()))
                 .await
                 .ok()
                 .and_then(Result::ok),
