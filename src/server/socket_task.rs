@@ -3,7 +3,7 @@
 //!
 //! hyper's connection takes 9 KiB for as long as it lives, so it exists only while the socket is in
 //! use. It is created when the first byte arrives. When the socket has been idle for a second
-//! ([`SocketTimers::should_park`]), the connection is taken apart, and the socket waits without it.
+//! (`SocketTimers::should_park`), the connection is taken apart, and the socket waits without it.
 
 use std::convert::Infallible;
 use std::future::Future;
