@@ -140,7 +140,7 @@ impl App {
         // A confined process cannot read directories that were added later, and a reload reports
         // them.
         let confined = hardening.is_held(Measure::Files);
-        let service = management_service(login.clone(), &shared, &slots, hardening, &problems);
+        let service = management_service(login.clone(), &shared, &slots, hardening, &problems)?;
         let context = ThreadContext {
             sockets: Arc::clone(&sockets),
             management: Arc::new(service.with_max_sockets(descriptors.management)),

@@ -21,7 +21,7 @@ use crate::reflection::{ConnectionSecrets, Exposure, Reflected, ReflectionGuard,
 use crate::telemetry::metrics::{ReflectionCounts, TokenCounters};
 use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::Field;
-pub use login::{Login, RandomnessUnavailable};
+pub use login::Login;
 use oauth::{Grant, GrantStatus, Grants, Token};
 pub use unavailable::{ConnectStep, ErrorCode, InvalidTokenResponse, Reason, Unavailable};
 

@@ -32,6 +32,7 @@ use tower::ServiceExt as _;
 
 use crate::credential::{Credentials, Login};
 use crate::hardening::Hardening;
+use crate::os::RandomnessUnavailable;
 use crate::server::{MANAGEMENT_SOCKETS, RequestBody, Serve, SocketTimers};
 use crate::snapshot::PublishedSnapshot;
 use crate::telemetry::{Logs, Metrics};
@@ -93,13 +94,17 @@ pub struct Management {
 
 impl Management {
     /// Builds the router, the access policy and the request limit.
-    pub fn new(sources: ApiContext, access: AccessSettings) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system returned no random bytes for the key of the page tokens.
+    pub fn new(sources: ApiContext, access: AccessSettings) -> Result<Self, RandomnessUnavailable> {
         let problems = sources.logs.problems.clone();
         let access = AccessPolicy::new(access.login, access.allowed_hosts, problems);
         let state = ApiState {
             sources,
             started: Instant::now(),
-            page_tokens: PageTokenKey::random(),
+            page_tokens: PageTokenKey::random()?,
             tools: ToolCache::default(),
             rendered: CachedRendering::default(),
         };
@@ -123,11 +128,11 @@ impl Management {
             })
             .with_state(Arc::new(state));
 
-        Self {
+        Ok(Self {
             access,
             router,
             limit: RequestLimit::new(MANAGEMENT_SOCKETS),
-        }
+        })
     }
 
     /// Sets the maximum number of open sockets, which is [`MANAGEMENT_SOCKETS`] otherwise.

@@ -25,6 +25,17 @@ pub fn lower_thread_priority() {
     let _unchanged = setpriority_process(None, LOW_PRIORITY);
 }
 
+/// Error: the system returned no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system returned no random bytes")]
+pub struct RandomnessUnavailable;
+
+/// Fills a slice with bytes of a cryptographic random generator, which is seeded by the system.
+pub fn fill_random(bytes: &mut [u8]) -> Result<(), RandomnessUnavailable> {
+    let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+    random.fill(bytes).map_err(|_| RandomnessUnavailable)
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_resource_exhausted;

@@ -21,14 +21,14 @@ pub(super) fn management_login(settings: &Settings) -> io::Result<Option<Arc<Log
 }
 
 /// Creates the management service. `slots` are the slots of agents' sockets, and all of them must
-/// be free.
+/// be free. Fails if the system provides no random bytes.
 pub(super) fn management_service(
     login: Option<Arc<Login>>,
     shared: &proxy::ProxyContext,
     slots: &Arc<Semaphore>,
     hardening: Hardening,
     problems: &ProblemLog,
-) -> Management {
+) -> io::Result<Management> {
     let access = AccessSettings {
         login,
         allowed_hosts: shared.allowed_hosts.clone(),
@@ -45,7 +45,7 @@ pub(super) fn management_service(
             problems: problems.clone(),
         },
     };
-    Management::new(sources, access)
+    Management::new(sources, access).map_err(io::Error::other)
 }
 
 fn gauge_sources(shared: &proxy::ProxyContext, slots: &Arc<Semaphore>) -> GaugeSources {

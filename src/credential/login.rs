@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::domain::auth::BasicAuth;
+use crate::os::{RandomnessUnavailable, fill_random};
 
 /// The block size of SHA-256. A key of this size is used unchanged (RFC 2104 §2).
 const BLOCK: usize = 64;
@@ -32,19 +33,11 @@ struct Digests {
     password: [u8; 32],
 }
 
-/// Error: the system returned no random bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the system returned no random bytes")]
-pub struct RandomnessUnavailable;
-
 impl Login {
     /// Creates the login for this pair.
     pub fn new(pair: &BasicAuth) -> Result<Self, RandomnessUnavailable> {
         let mut block = Zeroizing::new([0; BLOCK]);
-        rustls::crypto::aws_lc_rs::default_provider()
-            .secure_random
-            .fill(&mut *block)
-            .map_err(|_| RandomnessUnavailable)?;
+        fill_random(&mut *block)?;
         let key = Hmac::new((&*block).into());
         let digests = ArcSwap::from_pointee(Digests::new(&key, pair));
         Ok(Self { key, digests })

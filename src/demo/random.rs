@@ -4,16 +4,15 @@ use std::io;
 
 use zeroize::Zeroizing;
 
+use crate::os::fill_random;
+
 /// The number of random bytes of a secret. In hexadecimal it has twice as many digits.
 const KEY_BYTES: usize = 24;
 
 /// Generates a secret of 48 hexadecimal digits.
 pub(super) fn random_secret() -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    rustls::crypto::aws_lc_rs::default_provider()
-        .secure_random
-        .fill(&mut *bytes)
-        .map_err(|_| io::Error::other("the system provides no random bytes"))?;
+    fill_random(&mut *bytes).map_err(io::Error::other)?;
     Ok(Zeroizing::new(to_hex(&*bytes)))
 }
 

@@ -2,8 +2,6 @@
 //! RFC 2104) with a key of this process, together with the parameters that must not change between
 //! pages. So a token that was made up, altered or created for another list is refused.
 
-use std::hash::{BuildHasher as _, RandomState};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -12,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::ListParameters;
 use super::order::OrderKey;
+use crate::os::{RandomnessUnavailable, fill_random};
 
 const TAG_BYTES: usize = 32;
 /// The block size of SHA-256 in bytes, which is the size of an HMAC key.
@@ -21,20 +20,11 @@ const KEY_BYTES: usize = 64;
 pub(in crate::management) struct PageTokenKey(Hmac<Sha256>);
 
 impl PageTokenKey {
-    /// Generates a key. The random bytes of the system are mixed with those of the standard
-    /// library's hash seed. If the system provided none, a token would still be hard to forge, and
-    /// could only list records that the caller may list anyway.
-    pub(in crate::management) fn random() -> Self {
+    /// Generates a key.
+    pub(in crate::management) fn random() -> Result<Self, RandomnessUnavailable> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
-        let (random, mixed) = key.split_at_mut(KEY_BYTES / 2);
-        let _stays_zero = rustls::crypto::aws_lc_rs::default_provider()
-            .secure_random
-            .fill(random);
-        mixed
-            .iter_mut()
-            .zip(RandomState::new().hash_one(()).to_le_bytes())
-            .for_each(|(to, from)| *to = from);
-        Self(Hmac::new((&*key).into()))
+        fill_random(&mut *key)?;
+        Ok(Self(Hmac::new((&*key).into())))
     }
 
     /// Returns the token for the page after `last`, in the list with these parameters.

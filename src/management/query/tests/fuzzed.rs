@@ -15,7 +15,7 @@ pub fn list_names(raw_query: &str, types: bool) -> Result<Vec<String>, String> {
     } else {
         ListKind::Connections
     };
-    let tokens = PageTokenKey::random();
+    let tokens = PageTokenKey::random().unwrap();
     let query = Query::parse(Some(raw_query), FIELDS, kind);
     let mut query = query.map_err(|error| format!("{error:?}"))?;
     let mut rows = rows();

@@ -156,7 +156,7 @@ proptest! {
         sizes in prop::collection::vec(1_usize..300, 1..5),
         order in select(&["", "last_used_time desc", "connection_status.code,last_used_time", "display_name,read_only desc", "name desc"][..]),
     ) {
-        let tokens = PageTokenKey::random();
+        let tokens = PageTokenKey::random().unwrap();
         let (mut token, mut names) = (String::new(), Vec::new());
         for (turn, size) in sizes.iter().cycle().enumerate() {
             let there: BTreeSet<u16> = &lasting | &transient[turn % transient.len()];
@@ -183,6 +183,6 @@ proptest! {
 /// Returns the names of all records in this order, from a single page.
 fn names_on_one_page(order: &str, rows: &[Row]) -> Vec<String> {
     let query = query(&format!("{}&page_size=1000", encoded("order_by", order))).unwrap();
-    let page = query.page(&PageTokenKey::random(), rows).unwrap();
+    let page = query.page(&PageTokenKey::random().unwrap(), rows).unwrap();
     page.items.into_iter().map(|row| row.name.clone()).collect()
 }

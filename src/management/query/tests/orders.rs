@@ -5,7 +5,7 @@ use super::examples::{FIELDS, encoded, error_message, query, rows};
 
 /// Returns the letters of all records in this order, listed in pages of this size.
 fn ordered(order: &str, size: usize) -> String {
-    let tokens = PageTokenKey::random();
+    let tokens = PageTokenKey::random().unwrap();
     let rows = rows();
     let letters = |name: &str| {
         let place = rows.iter().position(|row| row.name == name);
