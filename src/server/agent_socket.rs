@@ -1,9 +1,8 @@
 //! An agent's socket as hyper uses it. Reads and writes pass through and are recorded in the timers
 //! of the socket.
 //!
-//! While it waits for a request, the socket exists without hyper ([`AgentSocket::park`]): hyper's
-//! connection keeps a read buffer and a write buffer of 8 KiB each for as long as it lives, and no
-//! option lowers that.
+//! A parked socket ([`AgentSocket::park`]) has no hyper connection, because that keeps a buffer for
+//! reading and another for writing for as long as it lives, and no option lowers that.
 //!
 //! Closing takes up to `CLOSE_TIMEOUT`: after the last byte was written, the socket is read until
 //! its end. If a socket is closed with unread bytes (such as the rest of a refused upload), the
@@ -41,14 +40,15 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 pub trait AgentStream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {
     /// Waits until bytes, the end or an error can be read, without reading them. May also return
     /// early.
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Peeks for a byte. After `WouldBlock`, [`AgentStream::poll_read_ready`] waits.
+    /// Checks, without consuming it, whether a byte can be read. After `WouldBlock`,
+    /// [`AgentStream::poll_readable`] is pending until the next event.
     fn try_peek(&self) -> io::Result<()>;
 }
 
 impl AgentStream for TcpStream {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
     }
 
@@ -58,7 +58,7 @@ impl AgentStream for TcpStream {
 }
 
 impl AgentStream for UnixStream {
-    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
     }
 
@@ -97,7 +97,7 @@ impl<S: AsFd> AgentSocket<S> {
         }
     }
 
-    /// The timers of the socket.
+    /// Returns the timers of the socket.
     pub fn timers(&self) -> &Arc<SocketTimers> {
         &self.timers
     }
@@ -154,10 +154,11 @@ impl<S: AgentStream> AgentSocket<S> {
             return Poll::Ready(true);
         }
         loop {
-            // The read that follows returns the error, if there is one.
-            let _result = ready!(self.stream.poll_read_ready(cx));
-            // tokio assumes that a TCP socket can be read when it is accepted.
-            let is_assumed = !self.timers.has_received()
+            let readable = ready!(self.stream.poll_readable(cx));
+            // tokio assumes that a TCP socket can be read when it is accepted. After an error the
+            // wait is over in any case: the read that follows returns the error as well.
+            let is_assumed = readable.is_ok()
+                && !self.timers.has_received()
                 && matches!(self.stream.try_peek(), Err(e) if e.kind() == WouldBlock);
             if !is_assumed {
                 return Poll::Ready(true);

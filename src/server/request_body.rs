@@ -87,6 +87,8 @@ impl SharedBody {
 
 impl Drop for SharedBody {
     fn drop(&mut self) {
+        // The unread part is dropped first, so that hyper skips it or closes the socket before the
+        // socket may be parked.
         drop(self.unread.get_mut().take());
         self.timers.remove_open_body();
     }

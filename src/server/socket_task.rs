@@ -1,9 +1,10 @@
 //! The task of one agent's socket, from accept to close: hyper's HTTP/1.1 server with egressd's
 //! time limits.
 //!
-//! hyper's connection takes 9 KiB for as long as it lives, so it exists only while the socket is in
-//! use. It is created when the first byte arrives. When the socket has been idle for a second
-//! (`SocketTimers::should_park`), the connection is taken apart, and the socket waits without it.
+//! hyper's connection keeps its buffers for as long as it lives, so it exists only while the socket
+//! is in use. It is created when the first byte arrives. When the socket has been idle for a second
+//! (`SocketTimers::take_parking_request`), the connection is taken apart, and the socket waits
+//! without it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -101,8 +102,8 @@ pub fn serve_socket<S: Serve>(
     async move {
         while socket.park().await {
             match serve_until_idle(socket, &server).await {
-                Ok(idle) => socket = idle,
-                Err(fault) => {
+                ServeEnd::Idle(idle) => socket = idle,
+                ServeEnd::Closed(fault) => {
                     if let Some(fault) = fault {
                         server.head_refused(fault);
                     }
@@ -113,12 +114,19 @@ pub fn serve_socket<S: Serve>(
     }
 }
 
-/// Serves requests until the socket has been idle for a while. Fails if the socket has to be
-/// closed, with the fault of the head that hyper rejected, if it did.
+/// The end of [`serve_until_idle`].
+enum ServeEnd<I: AgentStream> {
+    /// The socket is to be parked.
+    Idle(AgentSocket<I>),
+    /// The socket is closed, possibly because hyper rejected a head.
+    Closed(Option<HeadFault>),
+}
+
+/// Serves requests until the socket has been idle for a while or has to be closed.
 fn serve_until_idle<S: Serve, I: AgentStream>(
     socket: AgentSocket<I>,
     server: &Arc<S>,
-) -> impl Future<Output = Result<AgentSocket<I>, Option<HeadFault>>> + Send + use<S, I> {
+) -> impl Future<Output = ServeEnd<I>> + Send + use<S, I> {
     let timers = Arc::clone(socket.timers());
     let service = {
         let (server, timers) = (Arc::clone(server), Arc::clone(&timers));
@@ -152,18 +160,17 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
         match (&mut busy).await {
             BusyEnd::Idle => {
                 // hyper asks for this call only after the end of a connection, because it discards
-                // bytes that are not written yet and a body that is not read yet. `should_park` has
-                // excluded both.
+                // bytes that are not written yet and a body that is not read yet.
+                // `take_parking_request` has excluded both.
                 let parts = busy.connection.into_parts();
                 let mut socket = parts.io.into_inner();
                 socket.put_back(parts.read_buf);
-                Ok(socket)
+                ServeEnd::Idle(socket)
             }
             // Other errors of the agent's side need no report: exchanges in flight record their own
             // outcome.
             BusyEnd::Closed(closed) => {
-                busy.timers.mark_closed();
-                Err(closed.err().as_ref().and_then(HeadFault::from_hyper))
+                ServeEnd::Closed(closed.err().as_ref().and_then(HeadFault::from_hyper))
             }
         }
     }
@@ -250,7 +257,7 @@ impl<C: Future<Output = Result<(), hyper::Error>> + Unpin> Future for BusySocket
         }
         match connection.poll(cx) {
             Poll::Ready(closed) => Poll::Ready(BusyEnd::Closed(closed)),
-            Poll::Pending if this.timers.should_park() => Poll::Ready(BusyEnd::Idle),
+            Poll::Pending if this.timers.take_parking_request() => Poll::Ready(BusyEnd::Idle),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -35,13 +35,14 @@
 //! of Head and Idle therefore start after the state Flushing. A socket skips this state if no write
 //! is blocked, and enters it from Head or Idle if the first write of the last bytes is.
 //!
-//! A socket in the state Accepted or Idle is *parked* most of the time: it waits without buffers,
-//! see `idle`. Its limits are the same.
+//! A socket in the state Accepted or Idle is usually *parked*: it waits without buffers (see
+//! `parking`). The same limits apply.
 //!
 //! Only the thread of the socket changes its state. Other threads read it, so it is an atomic.
 
 mod deadline;
-mod idle;
+mod eviction;
+mod parking;
 mod stall;
 mod state;
 mod ticker;
@@ -370,7 +371,7 @@ impl SocketTimers {
     fn has_drain_timeout_passed(&self, now: u64) -> bool {
         let draining_since = self.ticker.draining_since.load(Relaxed);
         if draining_since > now {
-            // The process does not stop.
+            // The process is not stopping.
             return false;
         }
         let since = draining_since.max(self.idle_since.load(Relaxed));

@@ -1,26 +1,23 @@
-//! Sockets without an exchange: which of them are parked, and which of them are closed when memory
-//! or slots are short.
+//! Parking of sockets that wait for a request.
 //!
 //! A parked socket waits until bytes arrive, without a connection of hyper and its buffers. New
-//! sockets begin so, and idle sockets are parked after [`PARK_AFTER`]. Parking costs about as much
-//! as a tenth of a request, so it does not pay between two requests of a busy agent.
+//! sockets start parked, and idle sockets are parked after [`PARK_AFTER`]. Parking costs about as
+//! much as a tenth of a request, so it is not worthwhile between two requests of a busy agent.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::deadline::millis;
+use super::SocketTimers;
 use super::state::SocketState;
-use super::{SocketTimers, TICK};
 
 /// The milliseconds of idleness after which a socket is parked.
 const PARK_AFTER: u64 = 1_000;
-/// The milliseconds that a head may take while memory is short.
-const SLOW_HEAD: u64 = 250;
 
 /// Methods for the task of the socket.
 impl SocketTimers {
-    /// Returns whether the ticker has found the socket idle for long enough, and hyper's connection
-    /// can still be taken apart without losing anything. The caller has just polled the connection.
-    pub(in crate::server) fn should_park(&self) -> bool {
+    /// Takes the ticker's request to park the socket. Returns `false` if there is none, or if
+    /// hyper's connection can no longer be taken apart without losing anything. The caller has just
+    /// polled the connection.
+    pub(in crate::server) fn take_parking_request(&self) -> bool {
         let is_requested = &self.is_parking_requested;
         is_requested.load(Relaxed)
             && is_requested.swap(false, Relaxed)
@@ -70,34 +67,6 @@ impl SocketTimers {
             && !self.is_parked.load(Relaxed)
             && !self.is_write_blocked()
             && self.open_bodies.load(Relaxed) == 0
-    }
-
-    /// Returns whether a head has been arriving for longer than [`SLOW_HEAD`], which a head that is
-    /// sent in one piece never takes.
-    pub(super) fn has_slow_head(&self, now: u64) -> bool {
-        if self.state() != SocketState::Head {
-            return false;
-        }
-        let due = self.state_deadline.get();
-        let began = due.saturating_sub(millis(self.limits.header_read));
-        now >= began.saturating_add(SLOW_HEAD)
-    }
-
-    /// Returns the rank of the socket among those that may be closed to make room, lowest first:
-    /// sockets without a request, then those whose agents do not read, each ordered by how long
-    /// this has lasted. `None` if the socket is busy or already closing, or has waited for a
-    /// request for less than a [`TICK`]: its agent may be about to send one.
-    pub(super) fn idle_rank(&self, now: u64) -> Option<(bool, u64)> {
-        let has_response = self.state().is_exchange() || self.state() == SocketState::Flushing;
-        let is_busy = has_response && !self.is_write_blocked();
-        if is_busy || self.is_closed() || self.state_deadline.is_expired() {
-            return None;
-        }
-        if has_response {
-            return Some((true, self.write_deadline.get()));
-        }
-        let since = self.idle_since.load(Relaxed);
-        (now.saturating_sub(since) >= millis(TICK)).then_some((false, since))
     }
 }
 

@@ -145,8 +145,8 @@ impl Ticker {
             if is_checked {
                 timers.is_presence_check_due.store(true, Relaxed);
             }
-            let parks = timers.request_parking(now);
-            if is_checked || parks || timers.has_due_timer(now) {
+            let is_parking_due = timers.request_parking(now);
+            if is_checked || is_parking_due || timers.has_due_timer(now) {
                 timers.wake();
             }
             !timers.is_closed()

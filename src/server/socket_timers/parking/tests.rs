@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
@@ -39,6 +40,29 @@ impl Serve for Echo {
     }
 }
 
+/// Responds at once and keeps the unread body of the request, as an upload does that continues
+/// while its response is sent.
+#[derive(Default)]
+struct KeptBody(Mutex<Option<RequestBody>>);
+
+impl Serve for KeptBody {
+    type Body = Full<Bytes>;
+
+    fn continues_upload(_body: &Self::Body) -> bool {
+        true
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        timers: Arc<SocketTimers>,
+    ) -> Response<Self::Body> {
+        *self.0.lock() = Some(request.into_body());
+        timers.end_exchange();
+        Response::new(Full::from("early"))
+    }
+}
+
 /// An agent and the socket that it is connected to.
 struct Served {
     ticker: Arc<Ticker>,
@@ -51,11 +75,15 @@ struct Served {
 impl Served {
     /// Accepts the socket of an agent that has sent nothing.
     async fn accept() -> Self {
+        Self::accept_for(Arc::new(Echo)).await
+    }
+
+    async fn accept_for(server: Arc<impl Serve>) -> Self {
         let ticker = Ticker::new(MemoryShortage::default());
         let timers = ticker.register_socket(limits());
         let (near, agent) = UnixStream::pair().unwrap();
         let socket = AgentSocket::new(near, Arc::clone(&timers), None);
-        let task = tokio::spawn(serve_socket(socket, Arc::new(Echo)));
+        let task = tokio::spawn(serve_socket(socket, server));
         settle().await;
         Self {
             ticker,
@@ -253,6 +281,21 @@ async fn a_socket_is_not_parked_while_hyper_may_read_a_body_or_write() {
     served.timers.set_write_blocked(false);
     served.pass(PARK_AFTER).await;
     assert!(served.is_parked());
+}
+
+#[tokio::test]
+async fn a_socket_is_not_parked_while_the_body_of_its_last_request_is_open() {
+    let server = Arc::new(KeptBody::default());
+    let mut served = Served::accept_for(Arc::clone(&server)).await;
+    served
+        .send("POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\n")
+        .await;
+    served.expect("early").await;
+    served.pass(2 * PARK_AFTER).await;
+    assert!(!served.is_parked());
+    drop(server.0.lock().take());
+    settle().await;
+    assert_eq!(served.timers.open_bodies.load(Relaxed), 0);
 }
 
 #[tokio::test]
