@@ -9,8 +9,8 @@ pub(super) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Returns the values of all fields of this name, in order. Compares the name of each field,
-/// because a header map hashes a name to look it up, which costs more for as few fields as most
-/// heads have.
+/// because a header map hashes a name to look it up, which costs more when a head has few fields,
+/// as most have.
 pub(super) fn field_values(
     headers: &HeaderMap,
     name: HeaderName,

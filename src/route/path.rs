@@ -5,6 +5,9 @@
 //! Invariant: resolving a [`CanonicalPath`] by RFC 3986, section 5.2.4, before or after decoding
 //! its escapes, leaves every segment in its position.
 
+mod special_byte;
+
+use self::special_byte::{Special, find_special};
 use super::refusal::{NotCanonical, NotCanonicalReason as Reason};
 use std::borrow::Cow;
 
@@ -46,22 +49,20 @@ impl<'a> CanonicalPath<'a> {
         let mut unnamed = None;
         let mut at = 1;
         // Most bytes are plain, so they are skipped in a loop of their own.
-        let is_special = |byte: &u8| !matches!(class(*byte), Class::Plain);
         while let Some(rest) = raw.get(at..)
-            && let Some(plain) = rest.iter().position(is_special)
+            && let Some((plain, special)) = find_special(rest)
         {
             at += plain;
-            match class(rest.get(plain).copied().unwrap_or_default()) {
-                Class::Plain => {}
-                Class::Percent => escaped = true,
-                Class::Slash if start == at => {
+            match special {
+                Special::Percent => escaped = true,
+                Special::Slash if start == at => {
                     return Err(NotCanonical::new(Reason::EmptySegment, raw, at));
                 }
-                Class::Slash => {
+                Special::Slash => {
                     defer_unnamed(path.admit_segment(start, at, escaped), &mut unnamed)?;
                     (start, escaped) = (at + 1, false);
                 }
-                Class::Refused(reason) => return Err(NotCanonical::new(reason, raw, at)),
+                Special::Refused(reason) => return Err(NotCanonical::new(reason, raw, at)),
             }
             at += 1;
         }
@@ -356,39 +357,6 @@ fn check_piece(piece: &[u8]) -> Result<(), Reason> {
         (b"", None) => Err(Reason::EmptySegment),
         (b"", Some(_)) => Err(Reason::EmptyBeforeSemicolon),
         _ => Ok(()),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Class {
-    Plain,
-    Slash,
-    Percent,
-    Refused(Reason),
-}
-
-/// Returns the role of a raw byte in a path. The compiler turns this into a table. `[` and `]` are
-/// plain, as in Go.
-#[inline]
-const fn class(byte: u8) -> Class {
-    match byte {
-        b'/' => Class::Slash,
-        b'%' => Class::Percent,
-        b'\\' => Class::Refused(Reason::Backslash),
-        0x00..=0x1f | 0x7f => Class::Refused(Reason::Control),
-        0x80..=0xff
-        | b' '
-        | b'"'
-        | b'#'
-        | b'<'
-        | b'>'
-        | b'?'
-        | b'^'
-        | b'`'
-        | b'{'
-        | b'|'
-        | b'}' => Class::Refused(Reason::IllegalByte),
-        _ => Class::Plain,
     }
 }
 

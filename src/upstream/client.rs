@@ -156,6 +156,7 @@ impl Client {
                 Err(_unprocessed) => pool.drop_session(&session),
             }
         } else if let Some(socket) = pool.idle_socket().await {
+            // Nothing may be awaited between this check and the exchange; see `Socket::idle_state`.
             options.sent_flag.store(true, Relaxed);
             match http1::exchange(socket, head, body.take(), pool.socket_return(options)).await {
                 Ok(response) => return UpstreamBody::under_cap(response, options.cap),

@@ -87,7 +87,8 @@ impl<S: SocketStream> Socket<S> {
         self
     }
 
-    /// Returns the state of an idle socket.
+    /// Returns the state of an idle socket. The caller must start the exchange in the same poll of
+    /// its task, because the exchange relies on the waker that this check has stored.
     pub(super) async fn idle_state(&mut self) -> IdleState {
         let state = poll_fn(|cx| Poll::Ready(self.idle_state_in(cx))).await;
         self.is_read_awaited = state == IdleState::Usable;

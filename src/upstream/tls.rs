@@ -48,15 +48,16 @@ pub const CA_AS_SERVER: &str =
 
 /// The size of the session store of one connection. A connection has one server name, for which the
 /// store keeps up to eight tickets of TLS 1.3, and the group of the last key exchange. The next
-/// ClientHello offers a key of that group, so a server that supports none of the offered groups
-/// sends only one HelloRetryRequest (RFC 8446 §4.1.4).
+/// ClientHello offers a key of that group, so a server that accepts neither of the default key
+/// shares sends a HelloRetryRequest (RFC 8446 §4.1.4) only once.
 const MAX_SESSIONS: usize = 8;
 
-/// Returns the crypto provider of the whole process. Its first choice of key exchange is
+/// Returns the crypto provider for TLS with upstreams. Its first choice of key exchange is
 /// X25519MLKEM768, by the feature `prefer-post-quantum` of rustls.
 ///
-/// Suites with AES-128-GCM come first, as in browsers. It has no known weakness, also not against
-/// quantum computers (NIST's security category 1), and needs 10 rounds where AES-256 needs 14.
+/// Suites with AES-128-GCM come first, as in browsers. AES-128 has no known weakness and is
+/// considered safe against quantum computers as well (NIST security category 1). It needs 10 rounds
+/// where AES-256 needs 14.
 pub fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     let is_aes_128 = |suite: &SupportedCipherSuite| {
@@ -67,7 +68,7 @@ pub fn provider() -> Arc<CryptoProvider> {
                 | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
         )
     };
-    // The sort is stable: otherwise the order of rustls stays.
+    // The sort is stable, so the order of rustls is otherwise unchanged.
     provider
         .cipher_suites
         .sort_by_key(|suite| !is_aes_128(suite));

@@ -29,8 +29,8 @@ fn handshake_kind(sidecar: &Sidecar, target: &str) -> String {
 }
 
 #[test]
-fn sockets_of_all_workers_resume_the_sessions_of_their_connection() {
-    // Each agent's socket is accepted by either worker.
+fn sockets_of_a_process_with_two_workers_resume_the_sessions_of_their_connection() {
+    // The kernel assigns each agent socket to one of the two workers.
     const SOCKETS: usize = 24;
     let up = upstream();
     let plan = Sidecar::with(crm(&up, "planted-token-1")).setting("proxy.workers", 2);

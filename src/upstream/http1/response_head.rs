@@ -81,8 +81,8 @@ pub fn take_head(
     progress.blank += blank;
     // Most heads arrive whole, so the first bytes are parsed without a search for the end.
     let is_first = progress.scanned == 0;
-    if !is_first && !contains_end(buffer, progress) {
-        return incomplete(buffer, progress);
+    if !is_first && !search_end(buffer, progress) {
+        return partial_or_too_large(buffer, progress);
     }
     let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut []);
@@ -96,8 +96,8 @@ pub fn take_head(
             }
         })?;
     let httparse::Status::Complete(length) = status else {
-        if is_first && !contains_end(buffer, progress) {
-            return incomplete(buffer, progress);
+        if is_first && !search_end(buffer, progress) {
+            return partial_or_too_large(buffer, progress);
         }
         // The buffer contains the end of the head, so the head is invalid.
         return Err(ProtocolFault::Head);
@@ -120,7 +120,10 @@ pub fn take_head(
 }
 
 /// Returns the result for a buffer without the end of a head.
-fn incomplete(buffer: &[u8], progress: &HeadProgress) -> Result<ParsedHead, ProtocolFault> {
+fn partial_or_too_large(
+    buffer: &[u8],
+    progress: &HeadProgress,
+) -> Result<ParsedHead, ProtocolFault> {
     if progress.blank + buffer.len() > MAX_HEAD_BYTES {
         Err(ProtocolFault::HeadTooLarge)
     } else {
@@ -137,9 +140,10 @@ fn blank_lines(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// Returns whether the part of the buffer that was not searched before contains a line end that
-/// follows another, the only place where a head can end.
-fn contains_end(buffer: &[u8], progress: &mut HeadProgress) -> bool {
+/// Searches the part of the buffer that was not searched before, and records in `progress` that it
+/// was. Returns whether it contains a line end that follows another, the only place where a head can
+/// end.
+fn search_end(buffer: &[u8], progress: &mut HeadProgress) -> bool {
     let from = progress.scanned.saturating_sub(2);
     progress.scanned = buffer.len();
     let new = buffer.get(from..).unwrap_or_default();

@@ -34,8 +34,8 @@ impl TlsRecords {
             encrypter: suite.aead_alg.encrypter(key, iv),
             sequence: 0,
         };
-        // AWS-LC derives its check that sequence numbers increase from the first one, which must be
-        // 0. So the records that the session has sent already are made again.
+        // AWS-LC requires that the first sequence number is 0 and that later ones increase. So the
+        // records that the session has already sent are encrypted again and discarded.
         while records.sequence < sequence {
             records.record(&[]);
         }

@@ -1,8 +1,8 @@
 //! Accepted heads, rejected heads, and heads that arrive in pieces.
 
 use super::{
-    BodyLength, HeadProgress, MAX_HEAD_BYTES, ParsedHead, ProtocolFault, ResponseHead,
-    contains_end, field_name, take_head,
+    BodyLength, HeadProgress, MAX_HEAD_BYTES, ParsedHead, ProtocolFault, ResponseHead, field_name,
+    search_end, take_head,
 };
 use bytes::BytesMut;
 use http::{HeaderName, Method};
@@ -211,13 +211,26 @@ fn empty_lines_before_a_head_are_read_once_and_count_towards_its_size() {
 }
 
 #[test]
-fn a_head_is_parsed_only_once_its_last_line_has_ended() {
-    // F-224: after the first bytes, the end is found without a parse.
-    let has_end = |text: &[u8]| contains_end(text, &mut HeadProgress::default());
+fn the_end_of_a_head_is_two_line_ends() {
+    let has_end = |text: &[u8]| search_end(text, &mut HeadProgress::default());
     assert!(!has_end(b"\r\nA: b\r\nB: c\r\n\r"));
     assert!(!has_end(b"\n"));
     assert!(has_end(b"a\r\n\r\n"));
     assert!(has_end(b"a\n\n"));
+}
+
+#[test]
+fn after_its_first_bytes_a_head_is_not_parsed_until_it_has_ended() {
+    // F-224: a parse would find the space in the name.
+    let (mut buffer, mut progress) = (BytesMut::new(), HeadProgress::default());
+    for piece in ["HTTP/1.1 200 OK\r\n", "a b: ", "c\r\n"] {
+        buffer.extend_from_slice(piece.as_bytes());
+        let parsed = take_head(&mut buffer, &mut progress, &Method::GET);
+        assert!(matches!(parsed, Ok(ParsedHead::Partial)), "{parsed:?}");
+    }
+    buffer.extend_from_slice(b"\r\n");
+    let parsed = take_head(&mut buffer, &mut progress, &Method::GET);
+    assert_eq!(parsed.map(drop), Err(ProtocolFault::Head));
 }
 
 #[test]
