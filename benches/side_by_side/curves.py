@@ -79,6 +79,8 @@ class Run:
             if is_settled and requests - self.first_requests >= sockets * 8:
                 break
             time.sleep(0.5)
+        else:
+            raise RuntimeError(f"wrk ended before the window began: {load.communicate()[0]}")
         return requests
 
 

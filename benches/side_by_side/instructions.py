@@ -1,9 +1,10 @@
 """Counts the user-space instructions of single requests with valgrind's callgrind.
 
 Each target runs once on one worker. Its counters are read and reset before and after a number of
-requests of each kind, so that start-up, handshakes and shutdown do not count. Other load on the
-machine has no effect, and valgrind presents the same processor on every machine with AVX2, so that
-the crypto libraries choose the same code. The count is therefore the figure for comparing commits,
+requests of each kind, so that start-up, handshakes and shutdown do not count. Counts vary by less
+than 1 % on an idle machine, and by up to 8 % on a busy one, because more of the work that is done
+every 50 ms falls into a longer run. valgrind presents the same processor on every machine with AVX2,
+so that the crypto libraries choose the same code. The count is therefore the figure for comparing commits,
 and `.ci/run` compares it with the committed one.
 """
 
@@ -26,9 +27,8 @@ from targets import TARGETS
 ENVIRONMENT = {"GLIBC_TUNABLES": f"glibc.cpu.x86_rep_movsb_threshold={1 << 30}:glibc.cpu.x86_rep_stosb_threshold={1 << 30}"}
 COMMITTED = Path(__file__).with_name("instructions.toml")
 SOCKETS = 32
-# The gate fails above the committed count times this. Runs of one binary differ by less than 1 %
-# on an idle machine. On a busy one a run takes longer, so more of the work that is done every
-# 50 ms falls into it: up to 8 % more was seen.
+# The gate fails above the committed count times this. The commands of `.ci/run` run one after the
+# other, so the machine is nearly idle.
 CEILING = 1.05
 
 
@@ -143,7 +143,7 @@ def gate(row):
         now, before = row[kind.key], committed[kind.key]
         print(f"{kind.name}: {now:,} instructions, committed {before:,} ({now / before - 1:+.1%})")
         if kind.has_gate and now > before * CEILING:
-            failures.append(f"a {kind.name} takes {now:,} instructions, more than {before:,} and {CEILING - 1:.0%}; "
+            failures.append(f"a {kind.name} takes {now:,} instructions, more than {CEILING - 1:.0%} above {before:,}; "
                             "if its code changed, run .ci/renew-profile and count again")
         if kind.has_gate and now < before / CEILING:
             print(f"the {kind.name} became cheaper; commit the new count, see {COMMITTED.name}")
