@@ -25,6 +25,7 @@ pub mod http2;
 mod pool;
 pub mod resolver;
 pub mod tls;
+mod tls_stream;
 
 pub use body::{PendingUpload, UpstreamBody};
 pub use client::{Client, PoolLimits, Upstreams};

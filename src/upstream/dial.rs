@@ -20,8 +20,6 @@ use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use self::connect_race::race_connects;
 use super::address_guard::dialable_addresses;
@@ -30,6 +28,7 @@ use super::descriptor_reserve::DescriptorReserve;
 use super::failure::{ConnectFault, Failure, TlsFault};
 use super::resolver::Resolver;
 use super::tls::{self, TlsConfigs, Trust};
+use super::tls_stream::TlsStream;
 use crate::domain::{ConnectionId, Host, Http2Mode};
 use crate::telemetry::{Event, ProblemLog};
 
@@ -313,8 +312,8 @@ impl Dialer {
         name: &ServerName<'static>,
         offer: &Arc<ClientConfig>,
     ) -> Result<NegotiatedSocket, HandshakeError> {
-        let connector = TlsConnector::from(Arc::clone(offer));
-        let shaking = connector.connect(name.clone(), CountedTcp::new(socket));
+        let socket = CountedTcp::new(socket);
+        let shaking = TlsStream::connect(Arc::clone(offer), name.clone(), socket);
         let timed_out = |_| HandshakeError {
             failure: TlsFault::Timeout.into(),
             is_alpn_mismatch: false,
@@ -326,8 +325,7 @@ impl Dialer {
                 failure: tls::tls_fault(&error).into(),
                 is_alpn_mismatch: tls::is_alpn_mismatch(&error),
             })?;
-        let session = Box::new(session);
-        match session.get_ref().1.alpn_protocol() {
+        match session.connection().alpn_protocol() {
             Some(b"h2") => Ok(NegotiatedSocket::Http2(session)),
             Some(_) | None => Ok(NegotiatedSocket::Http1(session)),
         }
@@ -350,5 +348,5 @@ struct HandshakeError {
 /// data.
 pub(super) fn acknowledge_at_once(session: &TlsStream<CountedTcp>) {
     // If the option cannot be set, the acknowledgement is only delayed.
-    let _ = SockRef::from(session.get_ref().0.stream()).set_tcp_quickack(true);
+    let _ = SockRef::from(session.io().stream()).set_tcp_quickack(true);
 }

@@ -20,15 +20,16 @@ pub(super) use exchange::exchange;
 pub use upload_task::Http1Upload;
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::io;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncBufRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::failure::Failure;
 use super::tls;
+use super::tls_stream::TlsStream;
 use crate::telemetry::metrics::SocketCountGuard;
 
 /// The initial capacity of the input buffer, in bytes. The head of a usual response fits.
@@ -37,9 +38,32 @@ const INPUT_CAPACITY: usize = 4096;
 const OUTPUT_CAPACITY: usize = 1024;
 
 /// The stream below a socket: a TLS stream, or an in-memory pipe in tests.
-pub(super) trait SocketStream: AsyncBufRead + AsyncWrite + Unpin + Send + 'static {}
+pub(super) trait SocketStream: AsyncWrite + Unpin + Send + 'static {
+    /// Appends received bytes to `buffer` and returns their number. 0 means that the peer has ended
+    /// the stream properly.
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>>;
 
-impl<S: AsyncBufRead + AsyncWrite + Unpin + Send + 'static> SocketStream for S {}
+    /// Reduces the memory of an idle stream.
+    fn release_buffers(&mut self);
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> SocketStream for Box<TlsStream<IO>> {
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        TlsStream::poll_read_into(self, cx, buffer)
+    }
+
+    fn release_buffers(&mut self) {
+        TlsStream::release_buffers(self);
+    }
+}
 
 /// An open socket with its buffers: bytes that were read and not yet used, and bytes to be written.
 /// The buffers live as long as the socket. A socket is boxed, because it is moved several times for
@@ -98,6 +122,7 @@ impl<S: SocketStream> Socket<S> {
     /// Returns the state of an idle socket without a task. A task that waits on the socket is no
     /// longer woken.
     pub(super) fn idle_state_now(&mut self) -> IdleState {
+        self.stream.release_buffers();
         self.idle_state_in(&mut Context::from_waker(Waker::noop()))
     }
 
@@ -107,11 +132,9 @@ impl<S: SocketStream> Socket<S> {
         }
         // A close, a reset and unrequested bytes all show up as a read that does not wait. So no
         // request is sent to a socket that is known to have ended.
-        match Pin::new(&mut self.stream).poll_fill_buf(cx) {
+        match self.stream.poll_read_into(cx, &mut self.input) {
             Poll::Pending => IdleState::Usable,
-            Poll::Ready(Ok(bytes)) if !bytes.is_empty() && !is_idle_timeout(bytes) => {
-                IdleState::Surplus
-            }
+            Poll::Ready(Ok(1..)) if !is_idle_timeout(&self.input) => IdleState::Surplus,
             Poll::Ready(_) => IdleState::Closed,
         }
     }
@@ -124,13 +147,9 @@ impl<S: SocketStream> Socket<S> {
     /// Reads the available bytes into `input` and returns their number. 0 means that the upstream
     /// closed the socket properly, with `close_notify`.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Failure>> {
-        let mut stream = Pin::new(&mut self.stream);
-        let bytes =
-            ready!(stream.as_mut().poll_fill_buf(cx)).map_err(|error| socket_failure(&error))?;
-        let length = bytes.len();
-        self.input.extend_from_slice(bytes);
-        stream.consume(length);
-        Poll::Ready(Ok(length))
+        self.stream
+            .poll_read_into(cx, &mut self.input)
+            .map_err(|error| socket_failure(&error))
     }
 }
 
@@ -153,8 +172,8 @@ fn is_idle_timeout(bytes: &[u8]) -> bool {
 
 /// Maps an error of the socket: a reset, a close without `close_notify`, an alert, or bytes that
 /// are not TLS. Each of these ends the exchange.
-fn socket_failure(error: &std::io::Error) -> Failure {
-    if error.kind() == std::io::ErrorKind::InvalidData {
+fn socket_failure(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::InvalidData {
         tls::tls_fault(error).into()
     } else {
         Failure::Closed

@@ -88,7 +88,7 @@ impl Session {
     /// task ends when the session is dropped and its last exchange has ended. From then on,
     /// `counted` no longer counts the socket.
     pub async fn start(socket: Tls, counted: SocketCountGuard) -> Result<Self, Failure> {
-        Self::start_on(socket, |tls| tls.get_ref().0.traffic(), counted).await
+        Self::start_on(socket, |tls| tls.io().traffic(), counted).await
     }
 
     /// Starts a session over any socket. `traffic` returns the bytes that it has carried, below

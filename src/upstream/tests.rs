@@ -10,4 +10,5 @@ mod key_exchange;
 mod names;
 mod probing;
 mod signature_algorithms;
+mod tls_stream;
 mod world;

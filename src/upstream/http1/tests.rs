@@ -2,6 +2,7 @@
 
 mod early_response;
 mod idle;
+mod pipe;
 mod wiping;
 
 use std::collections::VecDeque;
@@ -15,14 +16,13 @@ use http::{HeaderName, Method, Response};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
+use self::pipe::{Pipe, pipe};
 use super::exchange::exchange;
-use super::{Http1Body, IdleState, Socket, SocketReturn, SocketSink};
+use super::{Http1Body, IdleState, Socket, SocketReturn, SocketSink, SocketStream};
 use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::{Field, Framing, RequestHead};
-
-type Pipe = BufReader<DuplexStream>;
 
 #[derive(Default)]
 struct RecordingPool {
@@ -89,13 +89,6 @@ fn pieces(pieces: &[&[u8]], then: AfterPieces) -> Option<ScriptedPieces> {
             .collect(),
         then,
     ))
-}
-
-/// Creates a pipe with room for this many bytes in each direction. Returns our socket and the
-/// upstream's end.
-fn pipe(room: usize) -> (Box<Socket<Pipe>>, DuplexStream) {
-    let (ours, theirs) = duplex(room);
-    (Socket::new(BufReader::new(ours), idle::uncounted()), theirs)
 }
 
 async fn send(

@@ -105,7 +105,7 @@ async fn the_checked_address_is_the_one_that_is_dialled() {
     assert!(matches!(
         dialer.dial(&target).await,
         Ok(NegotiatedSocket::Http1(session))
-            if session.get_ref().0.stream().peer_addr().unwrap() == good.address
+            if session.io().stream().peer_addr().unwrap() == good.address
     ));
     assert_eq!((good.accepted_count(), bad.accepted_count()), (1, 0));
     assert_eq!(asked.load(Ordering::SeqCst), 1);

@@ -1,0 +1,337 @@
+//! A TLS client stream over rustls' unbuffered API.
+//!
+//! `tokio_rustls::client::TlsStream` does the same over the buffered API, which reads at most 4 KiB
+//! at a time and queues each record in allocated chunks in both directions. Here records are read
+//! into one buffer, and their data goes from there to the caller's buffer. Written data is
+//! encrypted into one buffer, and sent by one system call. docs/decisions/tls-stream.md has the
+//! figures.
+//!
+//! Invariants:
+//!
+//! - The end of the TCP stream is an error, unless the upstream has sent `close_notify` (F-92).
+//!   Bytes after `close_notify` are ignored (RFC 8446 §6.1).
+//! - After an error of the TLS session, every read and write fails with the same error. Data that
+//!   arrived intact before it is returned first.
+//! - One poll processes a limited number of records, and at most one buffer of written records is
+//!   kept, so neither a fast nor a slow upstream can make a socket use much time or memory.
+
+mod buffers;
+mod io_traits;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
+use rustls::unbuffered::{ConnectionState, EncryptError, UnbufferedStatus, WriteTraffic};
+use rustls::{ClientConfig, Error};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
+
+use self::buffers::{Incoming, Outgoing};
+
+/// The most records with data that one poll decrypts.
+pub(super) const MAX_RECORDS: usize = 64;
+/// The most reads of the socket in one poll, if they return no data. Session tickets are the
+/// reason: the upstream may send any number of them, and rustls derives a key for each.
+const MAX_READS: usize = 4;
+/// The most bytes of data that are encrypted before they are sent.
+pub(super) const MAX_UNSENT: usize = 32 * 1024;
+/// The number of unsent bytes from which a write sends them first.
+const SEND_FROM: usize = MAX_UNSENT / 2;
+/// The most data of one record (RFC 8446 §5.1).
+const MAX_RECORD_DATA: usize = 16 * 1024;
+/// The bytes that encryption adds to a record: the header, the content type and the tag, or under
+/// TLS 1.2 the header, the nonce and the tag.
+const RECORD_OVERHEAD: usize = 29;
+
+/// A TLS session with an upstream over the stream `IO`.
+pub struct TlsStream<IO> {
+    io: IO,
+    connection: UnbufferedClientConnection,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// Data that was decrypted before a caller asked for it, or more than a caller had room for.
+    decrypted: BytesMut,
+    /// `true` if `incoming` may have whole records, because one poll has processed its limit.
+    has_records: bool,
+    /// `true` once the upstream has sent `close_notify`.
+    is_closed: bool,
+    /// The error that ended the session.
+    error: Option<Error>,
+}
+
+/// The data that a step of the session sends, besides the messages of the protocol itself.
+#[derive(Clone, Copy)]
+enum Outbound<'a> {
+    Nothing,
+    Data(&'a [u8]),
+    CloseNotify,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
+    /// Performs the handshake. Boxed, because the state of a session is large.
+    pub(super) async fn connect(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        io: IO,
+    ) -> io::Result<Box<Self>> {
+        let connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut stream = Box::new(Self {
+            io,
+            connection,
+            incoming: Incoming::default(),
+            outgoing: Outgoing::default(),
+            decrypted: BytesMut::new(),
+            has_records: false,
+            is_closed: false,
+            error: None,
+        });
+        poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        stream.release_buffers();
+        Ok(stream)
+    }
+
+    /// Returns the stream below TLS.
+    pub(super) fn io(&self) -> &IO {
+        &self.io
+    }
+
+    /// Returns the state of the session.
+    pub(super) fn connection(&self) -> &UnbufferedClientConnection {
+        &self.connection
+    }
+
+    /// Appends received data to `buffer` and returns its length. 0 means that the upstream has
+    /// ended the session properly, with `close_notify`.
+    pub(super) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        if !self.decrypted.is_empty() {
+            let decrypted = mem::take(&mut self.decrypted);
+            buffer.extend_from_slice(&decrypted);
+            return Poll::Ready(Ok(decrypted.len()));
+        }
+        self.poll_decrypt(cx, &mut |data| buffer.extend_from_slice(data))
+    }
+
+    /// Reduces the memory of an idle stream.
+    pub(super) fn release_buffers(&mut self) {
+        self.incoming.shrink();
+        self.outgoing.shrink();
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if let Err(error) = self.advance(Outbound::Nothing) {
+                return Poll::Ready(Err(self.fail(cx, error)));
+            }
+            // A server that has not finished its flight may not read yet, so a full pipe towards it
+            // must not stop the reads.
+            let sent = self.poll_send(cx)?;
+            if !self.connection.is_handshaking() {
+                ready!(sent);
+                return Pin::new(&mut self.io).poll_flush(cx);
+            }
+            ready!(self.poll_receive(cx))?;
+        }
+    }
+
+    /// Passes received data to `sink`, record by record, and returns its length. 0 means that the
+    /// upstream has sent `close_notify`.
+    fn poll_decrypt(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Poll<io::Result<usize>> {
+        for _ in 0..MAX_READS {
+            if let Some(error) = &self.error {
+                return Poll::Ready(Err(session_error(error.clone())));
+            }
+            if self.is_closed {
+                return Poll::Ready(Ok(0));
+            }
+            if self.has_records {
+                // A read of the socket counts towards tokio's budget by itself.
+                ready!(poll_proceed(cx)).made_progress();
+            } else {
+                // A failure is reported by the next write. The upstream may have responded before
+                // it closed the socket.
+                let _ = self.poll_send(cx);
+                ready!(self.poll_receive(cx))?;
+            }
+            let mut length = 0;
+            let processed = self.process(Outbound::Nothing, &mut |data| {
+                length += data.len();
+                sink(data);
+            });
+            let failed = processed.map_err(|error| self.fail(cx, error));
+            if length > 0 {
+                return Poll::Ready(Ok(length));
+            }
+            failed?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Advances the session. Keeps data that arrives meanwhile for the next read.
+    fn advance(&mut self, outbound: Outbound<'_>) -> Result<(), Error> {
+        let mut decrypted = mem::take(&mut self.decrypted);
+        let processed = self.process(outbound, &mut |data| decrypted.extend_from_slice(data));
+        self.decrypted = decrypted;
+        processed
+    }
+
+    /// Processes the records in `incoming`, and then encrypts what is to be sent into `outgoing`.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the enum is non-exhaustive; a client receives no early data"
+    )]
+    fn process(
+        &mut self,
+        outbound: Outbound<'_>,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        self.has_records = false;
+        let mut records = 0;
+        loop {
+            let UnbufferedStatus { mut discard, state } = self
+                .connection
+                .process_tls_records(self.incoming.used_mut());
+            let mut is_done = false;
+            match state? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        sink(record.payload);
+                    }
+                    records += 1;
+                }
+                ConnectionState::EncodeTlsData(mut message) => {
+                    // Cannot fail, because `outgoing` grows and each message is encoded once.
+                    self.outgoing
+                        .append(0, |free| message.encode(free))
+                        .map_err(|error| Error::General(error.to_string()))?;
+                }
+                // The messages are in `outgoing`, which is sent before anything else.
+                ConnectionState::TransmitTlsData(transmission) => transmission.done(),
+                ConnectionState::PeerClosed => self.is_closed = true,
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    encrypt(&mut traffic, outbound, &mut self.outgoing)
+                        .map_err(|_| Error::EncryptError)?;
+                    is_done = true;
+                }
+                // More bytes are needed, or the session has ended in both directions.
+                _ => is_done = true,
+            }
+            self.incoming.discard(discard);
+            if is_done || matches!(outbound, Outbound::Nothing) && self.can_pause(records) {
+                break;
+            }
+        }
+        if self.is_closed {
+            self.incoming.clear();
+        }
+        Ok(())
+    }
+
+    /// Returns whether a read can stop before rustls asks for more bytes, after this number of
+    /// records. That saves a call for each response.
+    fn can_pause(&mut self, records: usize) -> bool {
+        if self.is_closed {
+            return true;
+        }
+        if records == 0 || self.connection.wants_write() {
+            return false;
+        }
+        let is_empty = self.incoming.is_empty();
+        self.has_records = !is_empty && records >= MAX_RECORDS;
+        is_empty || self.has_records
+    }
+
+    /// Ends the session with an error. Sends the alert that rustls has prepared, if the socket
+    /// accepts it now.
+    fn fail(&mut self, cx: &mut Context<'_>, error: Error) -> io::Error {
+        while self.connection.wants_write() {
+            let status = self
+                .connection
+                .process_tls_records(self.incoming.used_mut());
+            let Ok(ConnectionState::EncodeTlsData(mut alert)) = status.state else {
+                break;
+            };
+            if self.outgoing.append(0, |free| alert.encode(free)).is_err() {
+                break;
+            }
+        }
+        let _ = self.poll_send(cx);
+        self.error = Some(error.clone());
+        session_error(error)
+    }
+
+    /// Reads from the socket into `incoming`.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let free = self.incoming.free_mut();
+        if free.is_empty() {
+            return Poll::Ready(Err(session_error(Error::PeerSentOversizedRecord)));
+        }
+        let mut free = ReadBuf::new(free);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut free))?;
+        let length = free.filled().len();
+        if length == 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.incoming.add(length);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends the records in `outgoing`.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let sent = ready!(Pin::new(&mut self.io).poll_write(cx, self.outgoing.used()))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing.discard(sent);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO> fmt::Debug for TlsStream<IO> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream").finish_non_exhaustive()
+    }
+}
+
+/// Encrypts what is to be sent.
+fn encrypt<D>(
+    traffic: &mut WriteTraffic<'_, D>,
+    outbound: Outbound<'_>,
+    outgoing: &mut Outgoing,
+) -> Result<(), EncryptError> {
+    match outbound {
+        Outbound::Nothing => Ok(()),
+        Outbound::Data(data) => {
+            let records = data.len() / MAX_RECORD_DATA + 1;
+            let expected = data.len() + RECORD_OVERHEAD * records;
+            outgoing.append(expected, |free| traffic.encrypt(data, free))
+        }
+        Outbound::CloseNotify => {
+            outgoing.append(RECORD_OVERHEAD, |free| traffic.queue_close_notify(free))
+        }
+    }
+}
+
+fn session_error(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
