@@ -325,7 +325,7 @@ impl Dialer {
                 failure: tls::tls_fault(&error).into(),
                 is_alpn_mismatch: tls::is_alpn_mismatch(&error),
             })?;
-        match session.connection().alpn_protocol() {
+        match session.session().alpn_protocol() {
             Some(b"h2") => Ok(NegotiatedSocket::Http2(session)),
             Some(_) | None => Ok(NegotiatedSocket::Http1(session)),
         }

@@ -34,7 +34,7 @@ use rustls::{ClientConfig, Error};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-use self::buffers::{Incoming, Outgoing};
+use self::buffers::{ReceivedRecords, UnsentRecords};
 
 /// The most records with data that one poll decrypts.
 pub(super) const MAX_RECORDS: usize = 64;
@@ -44,7 +44,7 @@ const MAX_READS: usize = 4;
 /// The most bytes of data that are encrypted before they are sent.
 pub(super) const MAX_UNSENT: usize = 32 * 1024;
 /// The number of unsent bytes from which a write sends them first.
-const SEND_FROM: usize = MAX_UNSENT / 2;
+const SEND_THRESHOLD: usize = MAX_UNSENT / 2;
 /// The most data of one record (RFC 8446 §5.1).
 const MAX_RECORD_DATA: usize = 16 * 1024;
 /// The bytes that encryption adds to a record: the header, the content type and the tag, or under
@@ -54,13 +54,13 @@ const RECORD_OVERHEAD: usize = 29;
 /// A TLS session with an upstream over the stream `IO`.
 pub struct TlsStream<IO> {
     io: IO,
-    connection: UnbufferedClientConnection,
-    incoming: Incoming,
-    outgoing: Outgoing,
+    session: UnbufferedClientConnection,
+    received: ReceivedRecords,
+    unsent: UnsentRecords,
     /// Data that was decrypted before a caller asked for it, or more than a caller had room for.
     decrypted: BytesMut,
-    /// `true` if `incoming` may have whole records, because one poll has processed its limit.
-    has_records: bool,
+    /// `true` if `received` may have whole records, because one poll has processed its limit.
+    may_have_records: bool,
     /// `true` once the upstream has sent `close_notify`.
     is_closed: bool,
     /// The error that ended the session.
@@ -69,7 +69,7 @@ pub struct TlsStream<IO> {
 
 /// The data that a step of the session sends, besides the messages of the protocol itself.
 #[derive(Clone, Copy)]
-enum Outbound<'a> {
+enum ToSend<'a> {
     Nothing,
     Data(&'a [u8]),
     CloseNotify,
@@ -82,14 +82,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         name: ServerName<'static>,
         io: IO,
     ) -> io::Result<Box<Self>> {
-        let connection = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
+        let session = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
         let mut stream = Box::new(Self {
             io,
-            connection,
-            incoming: Incoming::default(),
-            outgoing: Outgoing::default(),
+            session,
+            received: ReceivedRecords::default(),
+            unsent: UnsentRecords::default(),
             decrypted: BytesMut::new(),
-            has_records: false,
+            may_have_records: false,
             is_closed: false,
             error: None,
         });
@@ -104,8 +104,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     }
 
     /// Returns the state of the session.
-    pub(super) fn connection(&self) -> &UnbufferedClientConnection {
-        &self.connection
+    pub(super) fn session(&self) -> &UnbufferedClientConnection {
+        &self.session
     }
 
     /// Appends received data to `buffer` and returns its length. 0 means that the upstream has
@@ -125,19 +125,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
 
     /// Reduces the memory of an idle stream.
     pub(super) fn release_buffers(&mut self) {
-        self.incoming.shrink();
-        self.outgoing.shrink();
+        self.received.shrink();
+        self.unsent.shrink();
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if let Err(error) = self.advance(Outbound::Nothing) {
+            if let Err(error) = self.process_keeping_data(ToSend::Nothing) {
                 return Poll::Ready(Err(self.fail(cx, error)));
             }
             // A server that has not finished its flight may not read yet, so a full pipe towards it
             // must not stop the reads.
             let sent = self.poll_send(cx)?;
-            if !self.connection.is_handshaking() {
+            if !self.session.is_handshaking() {
                 ready!(sent);
                 return Pin::new(&mut self.io).poll_flush(cx);
             }
@@ -159,7 +159,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
             if self.is_closed {
                 return Poll::Ready(Ok(0));
             }
-            if self.has_records {
+            if self.may_have_records {
                 // A read of the socket counts towards tokio's budget by itself.
                 ready!(poll_proceed(cx)).made_progress();
             } else {
@@ -169,7 +169,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                 ready!(self.poll_receive(cx))?;
             }
             let mut length = 0;
-            let processed = self.process(Outbound::Nothing, &mut |data| {
+            let processed = self.process(ToSend::Nothing, &mut |data| {
                 length += data.len();
                 sink(data);
             });
@@ -184,29 +184,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     }
 
     /// Advances the session. Keeps data that arrives meanwhile for the next read.
-    fn advance(&mut self, outbound: Outbound<'_>) -> Result<(), Error> {
+    fn process_keeping_data(&mut self, to_send: ToSend<'_>) -> Result<(), Error> {
         let mut decrypted = mem::take(&mut self.decrypted);
-        let processed = self.process(outbound, &mut |data| decrypted.extend_from_slice(data));
+        let processed = self.process(to_send, &mut |data| decrypted.extend_from_slice(data));
         self.decrypted = decrypted;
         processed
     }
 
-    /// Processes the records in `incoming`, and then encrypts what is to be sent into `outgoing`.
+    /// Processes the records in `received`, and then encrypts what is to be sent into `unsent`.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the enum is non-exhaustive; a client receives no early data"
     )]
-    fn process(
-        &mut self,
-        outbound: Outbound<'_>,
-        sink: &mut impl FnMut(&[u8]),
-    ) -> Result<(), Error> {
-        self.has_records = false;
+    fn process(&mut self, to_send: ToSend<'_>, sink: &mut impl FnMut(&[u8])) -> Result<(), Error> {
+        self.may_have_records = false;
         let mut records = 0;
         loop {
-            let UnbufferedStatus { mut discard, state } = self
-                .connection
-                .process_tls_records(self.incoming.used_mut());
+            let UnbufferedStatus { mut discard, state } =
+                self.session.process_tls_records(self.received.used_mut());
             let mut is_done = false;
             match state? {
                 ConnectionState::ReadTraffic(mut traffic) => {
@@ -218,58 +213,56 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                     records += 1;
                 }
                 ConnectionState::EncodeTlsData(mut message) => {
-                    // Cannot fail, because `outgoing` grows and each message is encoded once.
-                    self.outgoing
+                    // Cannot fail, because `unsent` grows and each message is encoded once.
+                    self.unsent
                         .append(0, |free| message.encode(free))
                         .map_err(|error| Error::General(error.to_string()))?;
                 }
-                // The messages are in `outgoing`, which is sent before anything else.
+                // The messages are in `unsent`, which is sent before anything else.
                 ConnectionState::TransmitTlsData(transmission) => transmission.done(),
                 ConnectionState::PeerClosed => self.is_closed = true,
                 ConnectionState::WriteTraffic(mut traffic) => {
-                    encrypt(&mut traffic, outbound, &mut self.outgoing)
+                    encrypt(&mut traffic, to_send, &mut self.unsent)
                         .map_err(|_| Error::EncryptError)?;
                     is_done = true;
                 }
                 // More bytes are needed, or the session has ended in both directions.
                 _ => is_done = true,
             }
-            self.incoming.discard(discard);
-            if is_done || matches!(outbound, Outbound::Nothing) && self.can_pause(records) {
+            self.received.discard(discard);
+            if is_done || matches!(to_send, ToSend::Nothing) && self.pause_after(records) {
                 break;
             }
         }
         if self.is_closed {
-            self.incoming.clear();
+            self.received.clear();
         }
         Ok(())
     }
 
-    /// Returns whether a read can stop before rustls asks for more bytes, after this number of
-    /// records. That saves a call for each response.
-    fn can_pause(&mut self, records: usize) -> bool {
+    /// Pauses a read after this number of records with data, before rustls asks for more bytes, if
+    /// that loses nothing. Returns `true` if the read pauses. That saves a call for each response.
+    fn pause_after(&mut self, records: usize) -> bool {
         if self.is_closed {
             return true;
         }
-        if records == 0 || self.connection.wants_write() {
+        if records == 0 || self.session.wants_write() {
             return false;
         }
-        let is_empty = self.incoming.is_empty();
-        self.has_records = !is_empty && records >= MAX_RECORDS;
-        is_empty || self.has_records
+        let is_empty = self.received.is_empty();
+        self.may_have_records = !is_empty && records >= MAX_RECORDS;
+        is_empty || self.may_have_records
     }
 
     /// Ends the session with an error. Sends the alert that rustls has prepared, if the socket
     /// accepts it now.
     fn fail(&mut self, cx: &mut Context<'_>, error: Error) -> io::Error {
-        while self.connection.wants_write() {
-            let status = self
-                .connection
-                .process_tls_records(self.incoming.used_mut());
+        while self.session.wants_write() {
+            let status = self.session.process_tls_records(self.received.used_mut());
             let Ok(ConnectionState::EncodeTlsData(mut alert)) = status.state else {
                 break;
             };
-            if self.outgoing.append(0, |free| alert.encode(free)).is_err() {
+            if self.unsent.append(0, |free| alert.encode(free)).is_err() {
                 break;
             }
         }
@@ -278,9 +271,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         session_error(error)
     }
 
-    /// Reads from the socket into `incoming`.
+    /// Reads from the socket into `received`.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let free = self.incoming.free_mut();
+        let free = self.received.free_mut();
         if free.is_empty() {
             return Poll::Ready(Err(session_error(Error::PeerSentOversizedRecord)));
         }
@@ -290,18 +283,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         if length == 0 {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.incoming.add(length);
+        self.received.add(length);
         Poll::Ready(Ok(()))
     }
 
-    /// Sends the records in `outgoing`.
+    /// Sends the records in `unsent`.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.outgoing.is_empty() {
-            let sent = ready!(Pin::new(&mut self.io).poll_write(cx, self.outgoing.used()))?;
+        while !self.unsent.is_empty() {
+            let sent = ready!(Pin::new(&mut self.io).poll_write(cx, self.unsent.used()))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.outgoing.discard(sent);
+            self.unsent.discard(sent);
         }
         Poll::Ready(Ok(()))
     }
@@ -316,18 +309,18 @@ impl<IO> fmt::Debug for TlsStream<IO> {
 /// Encrypts what is to be sent.
 fn encrypt<D>(
     traffic: &mut WriteTraffic<'_, D>,
-    outbound: Outbound<'_>,
-    outgoing: &mut Outgoing,
+    to_send: ToSend<'_>,
+    unsent: &mut UnsentRecords,
 ) -> Result<(), EncryptError> {
-    match outbound {
-        Outbound::Nothing => Ok(()),
-        Outbound::Data(data) => {
+    match to_send {
+        ToSend::Nothing => Ok(()),
+        ToSend::Data(data) => {
             let records = data.len() / MAX_RECORD_DATA + 1;
             let expected = data.len() + RECORD_OVERHEAD * records;
-            outgoing.append(expected, |free| traffic.encrypt(data, free))
+            unsent.append(expected, |free| traffic.encrypt(data, free))
         }
-        Outbound::CloseNotify => {
-            outgoing.append(RECORD_OVERHEAD, |free| traffic.queue_close_notify(free))
+        ToSend::CloseNotify => {
+            unsent.append(RECORD_OVERHEAD, |free| traffic.queue_close_notify(free))
         }
     }
 }

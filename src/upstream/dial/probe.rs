@@ -190,14 +190,14 @@ async fn await_certificate_verdict(
 /// Returns whether the server continues the session: `true` once it sends tickets or data, `false`
 /// if it ends the session.
 fn poll_certificate_verdict(session: &mut Tls, cx: &mut Context<'_>) -> Poll<bool> {
-    if session.connection().protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+    if session.session().protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Poll::Ready(true);
     }
     let mut byte = [0];
     let mut byte = ReadBuf::new(&mut byte);
     match Pin::new(&mut *session).poll_read(cx, &mut byte) {
         Poll::Ready(read) => Poll::Ready(read.is_ok() && !byte.filled().is_empty()),
-        Poll::Pending if session.connection().tls13_tickets_received() > 0 => Poll::Ready(true),
+        Poll::Pending if session.session().tls13_tickets_received() > 0 => Poll::Ready(true),
         Poll::Pending => Poll::Pending,
     }
 }
@@ -225,7 +225,7 @@ fn forbidden_addresses(
 }
 
 fn describe_session(probed: &ProbedSession) -> String {
-    let state = probed.session.connection();
+    let state = probed.session.session();
     let version = match state.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",

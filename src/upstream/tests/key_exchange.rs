@@ -32,7 +32,7 @@ async fn dial_twice(
     let mut seen = Vec::new();
     for _ in 0..2 {
         let session = dialer.dial(&target).await.unwrap().into_session();
-        let state = session.connection();
+        let state = session.session();
         let group = state.negotiated_key_exchange_group().unwrap().name();
         seen.push((group, state.handshake_kind().unwrap()));
     }

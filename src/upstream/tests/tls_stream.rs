@@ -24,9 +24,9 @@ use crate::upstream::tls_stream::{MAX_RECORDS, MAX_UNSENT, TlsStream};
 type Stream = Box<TlsStream<DuplexStream>>;
 
 /// More room than any of these tests needs.
-const ROOMY: usize = 1 << 22;
+const LARGE_PIPE: usize = 1 << 22;
 
-const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 
 /// Reads once.
 async fn read<IO>(stream: &mut TlsStream<IO>) -> io::Result<BytesMut>
@@ -50,7 +50,7 @@ async fn read_exactly(stream: &mut Stream, length: usize) -> Vec<u8> {
     data
 }
 
-fn error_of<T>(result: io::Result<T>) -> Error {
+fn tls_error<T>(result: io::Result<T>) -> Error {
     let error = result.map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     *error.into_inner().unwrap().downcast().unwrap()
@@ -68,22 +68,22 @@ impl Wake for WakeCount {
 
 #[tokio::test]
 async fn both_versions_exchange_data_in_both_directions() {
-    for version in BOTH {
-        let (mut stream, mut peer) = Fixture::new(version).connect(ROOMY).await;
+    for version in VERSIONS {
+        let (mut stream, mut peer) = Fixture::new(version).connect(LARGE_PIPE).await;
         stream.write_all(b"request").await.unwrap();
         stream.flush().await.unwrap();
         assert_eq!(peer.receive(7).await, b"request");
         peer.send(b"response").await;
         assert_eq!(read(&mut stream).await.unwrap(), "response");
-        let session = stream.connection();
+        let session = stream.session();
         assert_eq!(session.protocol_version(), Some(version.version));
         assert_eq!(session.handshake_kind(), Some(HandshakeKind::Full));
     }
 }
 
 #[tokio::test]
-async fn a_pipe_of_one_byte_changes_nothing() {
-    for version in BOTH {
+async fn a_pipe_with_room_for_one_byte_changes_nothing() {
+    for version in VERSIONS {
         let fixture = Fixture::new(version);
         let (sent, received) = ([b'q'; 20_000], [b'r'; 20_000]);
         let (connecting, peer) = fixture.start(1);
@@ -106,14 +106,14 @@ async fn a_pipe_of_one_byte_changes_nothing() {
 
 #[tokio::test]
 async fn a_second_handshake_resumes_the_session() {
-    for version in BOTH {
+    for version in VERSIONS {
         let fixture = Fixture::new(version);
-        let (mut stream, mut peer) = fixture.connect(ROOMY).await;
+        let (mut stream, mut peer) = fixture.connect(LARGE_PIPE).await;
         // Under TLS 1.3 the tickets arrive with the first data.
         peer.send(b"x").await;
         assert_eq!(read(&mut stream).await.unwrap(), "x");
-        let (mut stream, mut peer) = fixture.connect(ROOMY).await;
-        let kind = stream.connection().handshake_kind();
+        let (mut stream, mut peer) = fixture.connect(LARGE_PIPE).await;
+        let kind = stream.session().handshake_kind();
         assert_eq!(kind, Some(HandshakeKind::Resumed), "{version:?}");
         peer.send(b"y").await;
         assert_eq!(read(&mut stream).await.unwrap(), "y");
@@ -124,7 +124,7 @@ async fn a_second_handshake_resumes_the_session() {
 async fn data_that_arrives_with_the_last_flight_is_kept() {
     // A server may send data before it has received the client's last flight (RFC 8446 §4.4.4).
     let fixture = Fixture::with(&version::TLS13, |config| config.send_half_rtt_data = true);
-    let (connecting, mut peer) = fixture.start(ROOMY);
+    let (connecting, mut peer) = fixture.start(LARGE_PIPE);
     let serving = async move {
         peer.process().await.unwrap();
         peer.send(b"early").await;
@@ -136,7 +136,7 @@ async fn data_that_arrives_with_the_last_flight_is_kept() {
 
 #[tokio::test]
 async fn records_that_arrived_together_are_returned_together_up_to_a_limit() {
-    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(ROOMY).await;
+    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(LARGE_PIPE).await;
     let mut records = Vec::new();
     for _ in 0..=MAX_RECORDS {
         records.extend(peer.encrypt(b"z"));
@@ -149,7 +149,7 @@ async fn records_that_arrived_together_are_returned_together_up_to_a_limit() {
 
 #[tokio::test]
 async fn a_write_keeps_records_that_are_not_read_yet() {
-    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(ROOMY).await;
+    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(LARGE_PIPE).await;
     for _ in 0..MAX_RECORDS + 2 {
         peer.send(b"z").await;
     }
@@ -163,7 +163,7 @@ async fn a_write_keeps_records_that_are_not_read_yet() {
 #[tokio::test]
 async fn reads_without_data_let_other_tasks_run() {
     let fixture = Fixture::new(&version::TLS13);
-    let (ours, theirs) = duplex(ROOMY);
+    let (ours, theirs) = duplex(LARGE_PIPE);
     let name = ServerName::try_from(NAME).unwrap();
     let connecting = TlsStream::connect(Arc::clone(&fixture.client), name, Trickle(ours));
     let serving = Peer::new(&fixture.server, theirs).handshake();
@@ -181,19 +181,19 @@ async fn reads_without_data_let_other_tasks_run() {
 
 #[tokio::test]
 async fn messages_that_never_end_with_a_record_are_limited() {
-    // So many tickets that rustls sends them as one flight, in records that end within a ticket.
-    // They can be discarded only together.
+    // The server sends so many tickets that they span more records than the buffer holds. rustls
+    // can discard them only after the last one.
     let fixture = Fixture::with(&version::TLS13, |config| config.send_tls13_tickets = 5_000);
-    let (mut stream, _peer) = fixture.connect(ROOMY).await;
-    let error = error_of(read(&mut stream).await);
+    let (mut stream, _peer) = fixture.connect(LARGE_PIPE).await;
+    let error = tls_error(read(&mut stream).await);
     assert_eq!(error, Error::PeerSentOversizedRecord);
 }
 
 #[tokio::test]
 async fn keys_are_updated_in_both_directions() {
-    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(ROOMY).await;
+    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(LARGE_PIPE).await;
     for _ in 0..3 {
-        peer.connection.refresh_traffic_keys().unwrap();
+        peer.session.refresh_traffic_keys().unwrap();
         peer.send(b"new keys").await;
         assert_eq!(read(&mut stream).await.unwrap(), "new keys");
         // The update that the server requested is sent before the data.
@@ -208,7 +208,7 @@ async fn a_large_write_arrives_in_order() {
     let data: Vec<u8> = (0..1_000_000_u32)
         .map(|n| n.to_le_bytes()[n as usize % 4])
         .collect();
-    for version in BOTH {
+    for version in VERSIONS {
         let (mut stream, mut peer) = Fixture::new(version).connect(10_000).await;
         let writing = async {
             stream.write_all(&data).await.unwrap();
@@ -233,7 +233,7 @@ async fn a_peer_that_reads_nothing_stops_the_writer() {
 
 #[tokio::test]
 async fn the_slices_of_a_vectored_write_share_a_record() {
-    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(ROOMY).await;
+    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(LARGE_PIPE).await;
     let slices = [
         IoSlice::new(b"head"),
         IoSlice::new(b""),
@@ -245,8 +245,8 @@ async fn the_slices_of_a_vectored_write_share_a_record() {
     let length = peer.pipe.read(&mut record).await.unwrap();
     // The header of a record, the data, its content type and its tag.
     assert_eq!(length, 5 + 8 + 1 + 16);
-    peer.connection.read_tls(&mut &record[..length]).unwrap();
-    peer.connection.process_new_packets().unwrap();
+    peer.session.read_tls(&mut &record[..length]).unwrap();
+    peer.session.process_new_packets().unwrap();
     assert_eq!(peer.receive(8).await, b"headbody");
     let large = [0; 30_000];
     let slices = [IoSlice::new(b"head"), IoSlice::new(&large)];
@@ -255,7 +255,7 @@ async fn the_slices_of_a_vectored_write_share_a_record() {
 
 #[tokio::test]
 async fn small_reads_return_all_the_data() {
-    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(ROOMY).await;
+    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(LARGE_PIPE).await;
     peer.send(b"abcdef").await;
     let mut two = [0; 2];
     for expected in [b"ab", b"cd"] {

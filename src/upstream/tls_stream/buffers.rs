@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use rustls::unbuffered::{EncodeError, EncryptError, InsufficientSizeError};
 
-/// The size of a buffer for incoming records, until a record or a body needs more. The response to
+/// The size of a buffer for received records, until a record or a body needs more. The response to
 /// a usual request fits.
 const SMALL: usize = 4 * 1024;
 /// The size for bodies. It has room for a whole record (RFC 8446 §5.2) and for the beginning of the
@@ -18,19 +18,19 @@ const LARGE: usize = 20 * 1024;
 /// follow.
 const LARGEST: usize = 64 * 1024 + LARGE;
 
-/// The smallest size of a buffer for outgoing records.
-const SMALL_OUTGOING: usize = 1024;
+/// The smallest size of a buffer for unsent records.
+const SMALL_UNSENT: usize = 1024;
 
 /// Bytes from the upstream that rustls has not used yet.
 #[derive(Default)]
-pub(super) struct Incoming {
+pub(super) struct ReceivedRecords {
     bytes: Vec<u8>,
     used: Range<usize>,
     /// `true` if the last read filled the buffer, so that more bytes are likely to be available.
     was_filled: bool,
 }
 
-impl Incoming {
+impl ReceivedRecords {
     pub(super) fn is_empty(&self) -> bool {
         self.used.is_empty()
     }
@@ -82,12 +82,12 @@ impl Incoming {
 
 /// Records that are encrypted and not sent yet.
 #[derive(Default)]
-pub(super) struct Outgoing {
+pub(super) struct UnsentRecords {
     bytes: Vec<u8>,
     used: Range<usize>,
 }
 
-impl Outgoing {
+impl UnsentRecords {
     pub(super) fn len(&self) -> usize {
         self.used.len()
     }
@@ -139,7 +139,7 @@ impl Outgoing {
         }
         self.bytes.copy_within(self.used.clone(), 0);
         self.used = 0..self.used.len();
-        let size = (self.used.end + additional).max(SMALL_OUTGOING);
+        let size = (self.used.end + additional).max(SMALL_UNSENT);
         if self.bytes.len() < size {
             self.bytes.resize(size, 0);
         }

@@ -9,7 +9,7 @@ use bytes::Buf as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use zeroize::Zeroizing;
 
-use super::{MAX_RECORD_DATA, MAX_UNSENT, Outbound, SEND_FROM, TlsStream, session_error};
+use super::{MAX_RECORD_DATA, MAX_UNSENT, SEND_THRESHOLD, TlsStream, ToSend, session_error};
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
     fn poll_read(
@@ -48,12 +48,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         if let Some(error) = &self.error {
             return Poll::Ready(Err(session_error(error.clone())));
         }
-        if self.outgoing.len() >= SEND_FROM {
+        if self.unsent.len() >= SEND_THRESHOLD {
             ready!(self.poll_send(cx))?;
         }
-        let room = MAX_UNSENT - self.outgoing.len();
+        let room = MAX_UNSENT - self.unsent.len();
         let data = data.get(..room).unwrap_or(data);
-        match self.advance(Outbound::Data(data)) {
+        match self.process_keeping_data(ToSend::Data(data)) {
             Ok(()) => Poll::Ready(Ok(data.len())),
             Err(error) => Poll::Ready(Err(self.fail(cx, error))),
         }
@@ -97,7 +97,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // rustls sends `close_notify` once, and none after a fatal alert.
         if self.error.is_none()
-            && let Err(error) = self.advance(Outbound::CloseNotify)
+            && let Err(error) = self.process_keeping_data(ToSend::CloseNotify)
         {
             return Poll::Ready(Err(self.fail(cx, error)));
         }

@@ -18,20 +18,20 @@ use crate::upstream::tls_stream::TlsStream;
 
 /// The server's end of a pipe.
 pub(super) struct Peer {
-    pub(super) connection: ServerConnection,
+    pub(super) session: ServerConnection,
     pub(super) pipe: DuplexStream,
 }
 
 impl Peer {
     pub(super) fn new(config: &Arc<ServerConfig>, pipe: DuplexStream) -> Self {
-        let mut connection = ServerConnection::new(Arc::clone(config)).unwrap();
-        connection.set_buffer_limit(None);
-        Self { connection, pipe }
+        let mut session = ServerConnection::new(Arc::clone(config)).unwrap();
+        session.set_buffer_limit(None);
+        Self { session, pipe }
     }
 
     /// Performs the handshake, and sends tickets.
     pub(super) async fn handshake(mut self) -> Self {
-        while self.connection.is_handshaking() {
+        while self.session.is_handshaking() {
             self.process().await.unwrap();
             self.send_records().await;
         }
@@ -44,8 +44,8 @@ impl Peer {
         let length = self.pipe.read(&mut bytes).await.unwrap();
         let mut rest = bytes.get(..length).unwrap();
         while !rest.is_empty() {
-            self.connection.read_tls(&mut rest).unwrap();
-            self.connection.process_new_packets()?;
+            self.session.read_tls(&mut rest).unwrap();
+            self.session.process_new_packets()?;
         }
         Ok(length > 0)
     }
@@ -53,8 +53,8 @@ impl Peer {
     /// Takes the records that rustls has prepared.
     pub(super) fn take_records(&mut self) -> Vec<u8> {
         let mut records = Vec::new();
-        while self.connection.wants_write() {
-            self.connection.write_tls(&mut records).unwrap();
+        while self.session.wants_write() {
+            self.session.write_tls(&mut records).unwrap();
         }
         records
     }
@@ -66,7 +66,7 @@ impl Peer {
 
     /// Returns a record with this data.
     pub(super) fn encrypt(&mut self, data: &[u8]) -> Vec<u8> {
-        self.connection.writer().write_all(data).unwrap();
+        self.session.writer().write_all(data).unwrap();
         self.take_records()
     }
 
@@ -80,7 +80,7 @@ impl Peer {
         let mut data = Vec::new();
         loop {
             let mut chunk = [0; 16 * 1024];
-            while let Ok(read @ 1..) = self.connection.reader().read(&mut chunk) {
+            while let Ok(read @ 1..) = self.session.reader().read(&mut chunk) {
                 data.extend_from_slice(&chunk[..read]);
             }
             if data.len() >= length {
