@@ -275,7 +275,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let free = self.received.free_mut();
         if free.is_empty() {
-            return Poll::Ready(Err(session_error(Error::PeerSentOversizedRecord)));
+            // rustls prepares no alert, because it has not rejected anything.
+            return Poll::Ready(Err(self.fail(cx, Error::PeerSentOversizedRecord)));
         }
         let mut free = ReadBuf::new(free);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut free))?;

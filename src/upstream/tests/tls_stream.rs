@@ -185,7 +185,11 @@ async fn messages_that_never_end_with_a_record_are_limited() {
     // can discard them only after the last one.
     let fixture = Fixture::with(&version::TLS13, |config| config.send_tls13_tickets = 5_000);
     let (mut stream, _peer) = fixture.connect(LARGE_PIPE).await;
-    let error = tls_error(read(&mut stream).await);
+    for _ in 0..2 {
+        let error = tls_error(read(&mut stream).await);
+        assert_eq!(error, Error::PeerSentOversizedRecord);
+    }
+    let error = tls_error(stream.write(b"x").await);
     assert_eq!(error, Error::PeerSentOversizedRecord);
 }
 
