@@ -75,6 +75,21 @@ enum ToSend<'a> {
     CloseNotify,
 }
 
+/// A step of the session.
+enum Step {
+    /// A message of the protocol was encoded.
+    Protocol,
+    /// The data of records was passed on.
+    Data,
+    /// The upstream has sent `close_notify`.
+    PeerClosed,
+    /// What was to be sent is encrypted. rustls needs more bytes for the next step.
+    Sent,
+    /// Nothing can be sent: rustls needs more bytes first, or the session has ended in both
+    /// directions.
+    Blocked,
+}
+
 impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// Performs the handshake. Boxed, because the state of a session is large.
     pub(super) async fn connect(
@@ -192,45 +207,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     }
 
     /// Processes the records in `received`, and then encrypts what is to be sent into `unsent`.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the enum is non-exhaustive; a client receives no early data"
-    )]
     fn process(&mut self, to_send: ToSend<'_>, sink: &mut impl FnMut(&[u8])) -> Result<(), Error> {
         self.may_have_records = false;
         let mut records = 0;
         loop {
             let UnbufferedStatus { mut discard, state } =
                 self.session.process_tls_records(self.received.used_mut());
-            let mut is_done = false;
-            match state? {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
-                        discard += record.discard;
-                        sink(record.payload);
-                    }
-                    records += 1;
-                }
-                ConnectionState::EncodeTlsData(mut message) => {
-                    // Cannot fail, because `unsent` grows and each message is encoded once.
-                    self.unsent
-                        .append(0, |free| message.encode(free))
-                        .map_err(|error| Error::General(error.to_string()))?;
-                }
-                // The messages are in `unsent`, which is sent before anything else.
-                ConnectionState::TransmitTlsData(transmission) => transmission.done(),
-                ConnectionState::PeerClosed => self.is_closed = true,
-                ConnectionState::WriteTraffic(mut traffic) => {
-                    encrypt(&mut traffic, to_send, &mut self.unsent)
-                        .map_err(|_| Error::EncryptError)?;
-                    is_done = true;
-                }
-                // More bytes are needed, or the session has ended in both directions.
-                _ => is_done = true,
-            }
+            let step = state
+                .and_then(|state| take_step(state, to_send, &mut self.unsent, &mut discard, sink));
+            // rustls requires this before its next call, also after an error.
             self.received.discard(discard);
-            if is_done || matches!(to_send, ToSend::Nothing) && self.pause_after(records) {
+            match step? {
+                Step::Protocol => {}
+                Step::Data => records += 1,
+                Step::PeerClosed => self.is_closed = true,
+                Step::Sent | Step::Blocked => break,
+            }
+            if matches!(to_send, ToSend::Nothing) && self.pause_after(records) {
                 break;
             }
         }
@@ -258,11 +251,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// accepts it now.
     fn fail(&mut self, cx: &mut Context<'_>, error: Error) -> io::Error {
         while self.session.wants_write() {
-            let status = self.session.process_tls_records(self.received.used_mut());
-            let Ok(ConnectionState::EncodeTlsData(mut alert)) = status.state else {
-                break;
+            let UnbufferedStatus { discard, state } =
+                self.session.process_tls_records(self.received.used_mut());
+            let is_encoded = if let Ok(ConnectionState::EncodeTlsData(mut alert)) = state {
+                self.unsent.append(0, |free| alert.encode(free)).is_ok()
+            } else {
+                false
             };
-            if self.unsent.append(0, |free| alert.encode(free)).is_err() {
+            self.received.discard(discard);
+            if !is_encoded {
                 break;
             }
         }
@@ -304,6 +301,48 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
 impl<IO> fmt::Debug for TlsStream<IO> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsStream").finish_non_exhaustive()
+    }
+}
+
+/// Does what a state of rustls requires. Adds the bytes of records to `discard`.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the enum is non-exhaustive; a client receives no early data"
+)]
+fn take_step<D>(
+    state: ConnectionState<'_, '_, D>,
+    to_send: ToSend<'_>,
+    unsent: &mut UnsentRecords,
+    discard: &mut usize,
+    sink: &mut impl FnMut(&[u8]),
+) -> Result<Step, Error> {
+    match state {
+        ConnectionState::ReadTraffic(mut traffic) => {
+            while let Some(record) = traffic.next_record() {
+                let record = record?;
+                *discard += record.discard;
+                sink(record.payload);
+            }
+            Ok(Step::Data)
+        }
+        ConnectionState::EncodeTlsData(mut message) => {
+            // Cannot fail, because `unsent` grows and each message is encoded once.
+            unsent
+                .append(0, |free| message.encode(free))
+                .map_err(|error| Error::General(error.to_string()))?;
+            Ok(Step::Protocol)
+        }
+        ConnectionState::TransmitTlsData(transmission) => {
+            // The messages are in `unsent`, which is sent before anything else.
+            transmission.done();
+            Ok(Step::Protocol)
+        }
+        ConnectionState::PeerClosed => Ok(Step::PeerClosed),
+        ConnectionState::WriteTraffic(mut traffic) => {
+            encrypt(&mut traffic, to_send, unsent).map_err(|_| Error::EncryptError)?;
+            Ok(Step::Sent)
+        }
+        _ => Ok(Step::Blocked),
     }
 }
 
