@@ -198,8 +198,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         Poll::Pending
     }
 
-    /// Advances the session. Keeps data that arrives meanwhile for the next read.
-    fn process_keeping_data(&mut self, to_send: ToSend<'_>) -> Result<(), Error> {
+    /// Processes the session like `process`. Keeps data that arrives meanwhile for the next read.
+    fn process_keeping_data(&mut self, to_send: ToSend<'_>) -> Result<bool, Error> {
         let mut decrypted = mem::take(&mut self.decrypted);
         let processed = self.process(to_send, &mut |data| decrypted.extend_from_slice(data));
         self.decrypted = decrypted;
@@ -207,10 +207,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     }
 
     /// Processes the records in `received`, and then encrypts what is to be sent into `unsent`.
-    fn process(&mut self, to_send: ToSend<'_>, sink: &mut impl FnMut(&[u8])) -> Result<(), Error> {
+    /// Returns `false` if there is something to send, and the session did not encrypt it.
+    fn process(
+        &mut self,
+        to_send: ToSend<'_>,
+        sink: &mut impl FnMut(&[u8]),
+    ) -> Result<bool, Error> {
         self.may_have_records = false;
         let mut records = 0;
-        loop {
+        let is_sent = loop {
             let UnbufferedStatus { mut discard, state } =
                 self.session.process_tls_records(self.received.used_mut());
             let step = state
@@ -221,16 +226,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                 Step::Protocol => {}
                 Step::Data => records += 1,
                 Step::PeerClosed => self.is_closed = true,
-                Step::Sent | Step::Blocked => break,
+                Step::Sent => break true,
+                Step::Blocked => break matches!(to_send, ToSend::Nothing),
             }
             if matches!(to_send, ToSend::Nothing) && self.pause_after(records) {
-                break;
+                break true;
             }
-        }
+        };
         if self.is_closed {
             self.received.clear();
         }
-        Ok(())
+        Ok(is_sent)
     }
 
     /// Pauses a read after this number of records with data, before rustls asks for more bytes, if

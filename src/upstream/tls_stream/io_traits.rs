@@ -54,7 +54,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         let room = MAX_UNSENT - self.unsent.len();
         let data = data.get(..room).unwrap_or(data);
         match self.process_keeping_data(ToSend::Data(data)) {
-            Ok(()) => Poll::Ready(Ok(data.len())),
+            Ok(true) => Poll::Ready(Ok(data.len())),
+            // Both sides have sent `close_notify`.
+            Ok(false) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             Err(error) => Poll::Ready(Err(self.fail(cx, error))),
         }
     }

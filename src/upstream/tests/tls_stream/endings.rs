@@ -134,6 +134,22 @@ async fn an_untrusted_certificate_is_answered_with_an_alert() {
 }
 
 #[tokio::test]
+async fn a_write_after_both_sides_have_closed_is_an_error() {
+    for version in VERSIONS {
+        let (mut stream, mut peer) = Fixture::new(version).connect(LARGE_PIPE).await;
+        peer.session.send_close_notify();
+        peer.send_records().await;
+        assert_eq!(read(&mut stream).await.unwrap(), "");
+        stream.shutdown().await.unwrap();
+        for _ in 0..2 {
+            let error = stream.write(b"lost").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        }
+        stream.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_shutdown_sends_close_notify_once() {
     for version in VERSIONS {
         let (mut stream, mut peer) = Fixture::new(version).connect(LARGE_PIPE).await;
