@@ -36,13 +36,6 @@ impl CountedTcp {
         self.traffic
     }
 
-    fn count_sent(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(written)) = polled {
-            self.traffic.sent += written as u64;
-        }
-        polled
-    }
-
     /// Returns the TCP stream, for its socket options.
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
@@ -69,7 +62,10 @@ impl AsyncWrite for CountedTcp {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.count_sent(polled)
+        if let Poll::Ready(Ok(written)) = polled {
+            self.traffic.sent += written as u64;
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -78,23 +74,5 @@ impl AsyncWrite for CountedTcp {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        // rustls passes each record that it has encrypted as a list of one slice. send(2) costs the
-        // kernel less than writev(2).
-        let polled = match slices {
-            [slice] => Pin::new(&mut self.stream).poll_write(context, slice),
-            slices => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
-        };
-        self.count_sent(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
