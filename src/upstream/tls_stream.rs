@@ -2,9 +2,9 @@
 //!
 //! `tokio_rustls::client::TlsStream` does the same over the buffered API, which reads at most 4 KiB
 //! at a time and queues each record in allocated chunks in both directions. Here records are read
-//! into one buffer, and their data goes from there to the caller's buffer. Written data is
-//! encrypted into one buffer, and sent by one system call. docs/decisions/tls-stream.md has the
-//! figures.
+//! into one buffer, in which rustls decrypts them. rustls copies the data of each record into
+//! memory of its own, and from there it goes to the caller's buffer. Written data is encrypted into
+//! one buffer, and sent by one system call. docs/decisions/tls-stream.md has the figures.
 //!
 //! Invariants:
 //!
@@ -142,6 +142,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     pub(super) fn release_buffers(&mut self) {
         self.received.shrink();
         self.unsent.shrink();
+    }
+
+    /// Returns the sizes of the buffers for received and for unsent records.
+    #[cfg(test)]
+    pub(super) fn buffer_sizes(&self) -> (usize, usize) {
+        (self.received.size(), self.unsent.size())
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -191,6 +191,31 @@ async fn messages_that_never_end_with_a_record_are_limited() {
     }
     let error = tls_error(stream.write(b"x").await);
     assert_eq!(error, Error::PeerSentOversizedRecord);
+    // 64 KiB for the messages, and 20 KiB.
+    assert_eq!(stream.buffer_sizes().0, 84 * 1024);
+}
+
+#[tokio::test]
+async fn buffers_grow_for_bodies_and_shrink_when_released() {
+    const KIB: usize = 1024;
+    for version in VERSIONS {
+        let (mut stream, mut peer) = Fixture::new(version).connect(LARGE_PIPE).await;
+        let body = [b'z'; 64 * KIB];
+        peer.send(&body).await;
+        assert!(read_exactly(&mut stream, body.len()).await == body);
+        stream.write_all(&body).await.unwrap();
+        stream.flush().await.unwrap();
+        let (received, unsent) = stream.buffer_sizes();
+        assert_eq!(received, 20 * KIB);
+        assert!((16 * KIB..34 * KIB).contains(&unsent), "{unsent}");
+        stream.release_buffers();
+        let (received, unsent) = stream.buffer_sizes();
+        assert!(received <= 4 * KIB && unsent <= 4 * KIB);
+        peer.send(b"small").await;
+        assert_eq!(read(&mut stream).await.unwrap(), "small");
+        stream.write_all(b"small").await.unwrap();
+        assert_eq!(stream.buffer_sizes(), (4 * KIB, KIB));
+    }
 }
 
 #[tokio::test]

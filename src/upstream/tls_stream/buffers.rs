@@ -1,8 +1,9 @@
 //! The buffers of a TLS stream: records from the upstream, and records that are not sent yet.
 //!
-//! rustls decrypts in place and encrypts into a slice, so both buffers are initialised memory with
-//! a used range. They keep their size while the socket is busy and return to a small size when it
-//! is idle, because most sockets of a pool are idle.
+//! rustls decrypts the records in the buffer, and copies their data into memory of its own. It
+//! encrypts into a slice. So both buffers are initialised memory with a used range. They keep their
+//! size while the socket is busy and return to a small size when it is idle, because most sockets
+//! of a pool are idle.
 
 use std::ops::Range;
 
@@ -14,8 +15,8 @@ const SMALL: usize = 4 * 1024;
 /// The size for bodies. It has room for a whole record (RFC 8446 §5.2) and for the beginning of the
 /// next one.
 const LARGE: usize = 20 * 1024;
-/// The largest size. rustls joins handshake messages of up to 64 KiB in place, and a record can
-/// follow.
+/// The largest size. rustls joins handshake messages of up to 64 KiB in the buffer, and a record
+/// can follow.
 const LARGEST: usize = 64 * 1024 + LARGE;
 
 /// The smallest size of a buffer for unsent records.
@@ -77,6 +78,11 @@ impl ReceivedRecords {
         if self.is_empty() && self.bytes.len() > SMALL {
             *self = Self::default();
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
     }
 }
 
@@ -150,6 +156,11 @@ impl UnsentRecords {
         if self.is_empty() && self.bytes.len() > SMALL {
             *self = Self::default();
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
     }
 }
 
