@@ -118,7 +118,7 @@ def wake(port):
 
 def print_table(rows):
     """Prints Markdown like the other table."""
-    print("| instructions | " + " | ".join(row["target"] for row in rows) + " | target |")
+    print("| instructions | " + " | ".join(row["target"] for row in rows) + " | goal |")
     print("|---|" + "---:|" * (len(rows) + 1))
     for kind in KINDS:
         goal = f"≤ {kind.goal:,}" if kind.goal else ""

@@ -63,7 +63,7 @@ METRICS = {
     "p99_us": ("p99 µs", False, 0),
     "idle_mib": ("MiB at rest", False, 1),
     "held_mib": ("MiB with idle sockets", False, 1),
-    "socket_kib": ("KiB/idle socket", False, 2),
+    "socket_kib": ("KiB for each idle socket", False, 2),
     "first_byte_ms": ("ms to the first byte", False, 1),
 }
 
@@ -117,11 +117,11 @@ def summarise(results, table):
 
 
 def print_table(rows, table):
-    """Prints Markdown that can be pasted into docs/performance.md unchanged."""
+    """Prints the table of docs/performance.md, in Markdown."""
     targets = table.targets
     own = [t for t in targets if t not in table.peers]
     best = table.peers[0] if len(table.peers) == 1 else "best peer"
-    print("| workload | | " + " | ".join(targets) + "".join(f" | {t} / {best}" for t in own) + " | target |")
+    print("| workload | | " + " | ".join(targets) + "".join(f" | {t} / {best}" for t in own) + " | goal |")
     print("|---|---|" + "---:|" * (len(targets) + len(own) + 1))
     for row in rows:
         name, more_is_better, decimals = METRICS[row["metric"]]
@@ -133,7 +133,7 @@ def print_table(rows, table):
 
 def print_goals(runs, target):
     """Prints each goal of a target with what it reached in each run, and whether all runs met it."""
-    print(f"\n| {target} | | " + " | ".join(f"run {n + 1}" for n in range(len(runs))) + " | target | met |")
+    print(f"\n| {target} | | " + " | ".join(f"run {n + 1}" for n in range(len(runs))) + " | goal | met |")
     print("|---|---|" + "---:|" * (len(runs) + 1) + "---|")
     for position, row in enumerate(runs[0]):
         goal = row["goal"]
