@@ -39,8 +39,8 @@ impl<'r> Permitted<'r> {
 /// Checks the method and the path against the routes of the connection.
 pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Refusal> {
     let parts = identified.parts;
-    // Moved, not cloned: all workers change the reference count of this `Arc`, and each change moves
-    // its cache line between cores.
+    // Moved, not cloned: all workers change the reference count of this `Arc`, and each change
+    // moves its cache line between cores.
     let (entry, path) = identified.into_parts();
     let connection = &entry.connection;
     // Before the path: a disabled connection reveals nothing about its routes.

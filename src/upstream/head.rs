@@ -46,7 +46,8 @@ pub(crate) fn expects_body(method: &Method) -> bool {
 
 /// Parses one value of `Content-Length`: digits only, up to 2^64 - 1; no sign, no blanks, no list.
 pub(super) fn parse_content_length(value: &[u8]) -> Option<u64> {
-    // Without the check for UTF-8, and without the general parser of integers, which accepts a sign.
+    // Without the check for UTF-8, and without the general parser of integers, which accepts a
+    // sign.
     let add_digit = |number: u64, byte: &u8| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)

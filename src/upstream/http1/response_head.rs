@@ -141,8 +141,8 @@ fn blank_lines(bytes: &[u8]) -> usize {
 }
 
 /// Searches the part of the buffer that was not searched before, and records in `progress` that it
-/// was. Returns whether it contains a line end that follows another, the only place where a head can
-/// end.
+/// was. Returns whether it contains a line end that follows another, the only place where a head
+/// can end.
 fn search_end(buffer: &[u8], progress: &mut HeadProgress) -> bool {
     let from = progress.scanned.saturating_sub(2);
     progress.scanned = buffer.len();
