@@ -3,9 +3,9 @@
 Each target runs once on one worker. Its counters are read and reset before and after a number of
 requests of each kind, so that start-up, handshakes and shutdown do not count. Counts vary by less
 than 1 % on an idle machine, and by up to 8 % on a busy one, because more of the work that is done
-every 50 ms falls into a longer run. valgrind presents the same processor on every machine with AVX2,
-so that the crypto libraries choose the same code. The count is therefore the figure for comparing commits,
-and `.ci/run` compares it with the committed one.
+every 50 ms falls into a longer run. valgrind presents the same processor on every machine with
+AVX2, so that the crypto libraries choose the same code. The count is therefore the figure for
+comparing commits, and `.ci/run` compares it with the committed one.
 """
 
 import os
@@ -144,7 +144,8 @@ def gate(row):
         print(f"{kind.name}: {now:,} instructions, committed {before:,} ({now / before - 1:+.1%})")
         if kind.has_gate and now > before * CEILING:
             failures.append(f"a {kind.name} takes {now:,} instructions, more than {CEILING - 1:.0%} above {before:,}; "
-                            "if its code changed, run .ci/renew-profile and count again")
+                            "count again on an idle machine, with the binary of .ci/build-release; after a change of code, "
+                            "dependencies or version, run .ci/renew-profile first; an intended cost is committed with --renew")
         if kind.has_gate and now < before / CEILING:
             print(f"the {kind.name} became cheaper; commit the new count, see {COMMITTED.name}")
     return failures

@@ -55,7 +55,10 @@ def require(targets, mode):
     absent = [t for t in targets if t in OPTIONAL and not OPTIONAL[t]()]
     if absent:
         sys.exit(f"{', '.join(absent)}: not installed; run: benches/side_by_side/run install")
-    if any(t.startswith("egressd") for t in targets) and not egressd_binary("release").exists():
+    needs_egressd = any(t.startswith("egressd") for t in targets)
+    if needs_egressd and "EGRESSD" in os.environ and not os.access(egressd_binary("release"), os.X_OK):
+        sys.exit(f"EGRESSD={os.environ['EGRESSD']}: no such program")
+    if needs_egressd and not egressd_binary("release").exists():
         subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "egressd"], cwd=REPOSITORY, check=True)
 
 
@@ -85,7 +88,7 @@ def arguments():
     parser.add_argument("--flood", action="store_true", help="measure whether agents notice that the management port is flooded")
     parser.add_argument("--smoke", action="store_true", help="run everything once, as briefly as possible; the figures mean nothing")
     parser.add_argument("--rounds", type=int, help="number of rounds (default 5)")
-    parser.add_argument("--runs", type=int, default=1, help="repeat everything, and print which targets all runs met")
+    parser.add_argument("--runs", type=int, default=1, help="repeat everything, and print which goals all runs met")
     parser.add_argument("--only", default=",".join(names), help=f"workloads, a comma-separated selection of {','.join(names)}")
     parser.add_argument("--targets", help=f"targets, a comma-separated selection of {','.join(TARGETS)} (default: egressd and all installed peers)")
     parser.add_argument("--json", metavar="FILE", help="write the machine, medians, ratios and every round to this file")
@@ -104,10 +107,27 @@ def arguments():
     options.only = options.only.split(",")
     if (options.gate or options.renew) and (options.mode != "callgrind" or "egressd" not in options.targets):
         parser.error("--gate and --renew need the mode callgrind and the target egressd")
-    unknown = set(options.only) - set(names) | set(options.targets) - set(TARGETS)
-    if unknown:
-        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if options.renew and (options.smoke or options.gate):
+        parser.error("--renew does not go together with --smoke or --gate")
+    if options.rounds < 1 or options.runs < 1:
+        parser.error("--rounds and --runs must be at least 1")
+    drawn = [c.key for c in curves.CURVES + curves.COUNTS]
+    refuse_unknown(parser, "--only", options.only, names)
+    refuse_unknown(parser, "--targets", options.targets, TARGETS)
+    refuse_unknown(parser, "--curves", options.curves or [], drawn)
+    for file in filter(None, [options.json, options.svg]):
+        if not Path(file).absolute().parent.is_dir():
+            parser.error(f"{file}: the directory does not exist")
+    if options.mode == "curves" and set(options.targets) - {"nginx", "egressd"}:
+        parser.error("curves: only nginx and egressd can be measured")
     return options
+
+
+def refuse_unknown(parser, option, values, known):
+    """Ends with an error if a value is not a known one."""
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        parser.error(f"{option}: unknown {', '.join(unknown)}; use {', '.join(known)}")
 
 
 def chosen_targets(options):

@@ -9,7 +9,7 @@ PREFIX = "/api-id/v1"
 
 @dataclass
 class Goal:
-    """The column `target` of a metric: a ratio to the best peer, or an absolute value."""
+    """The column `goal` of a metric: a ratio to the best peer, or an absolute value."""
 
     value: float
     is_absolute: bool = False
