@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::coop::unconstrained;
 
 use super::failure::Failure;
 use super::tls;
@@ -47,6 +48,10 @@ pub(super) trait SocketStream: AsyncWrite + Unpin + Send + 'static {
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>>;
 
+    /// Returns whether bytes may have arrived that the last read did not return, although it was
+    /// pending.
+    fn has_unread(&self) -> bool;
+
     /// Reduces the memory of an idle stream.
     fn release_buffers(&mut self);
 }
@@ -58,6 +63,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> SocketStream for Box<T
         buffer: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         TlsStream::poll_read_into(self, cx, buffer)
+    }
+
+    fn has_unread(&self) -> bool {
+        TlsStream::has_unread(self)
     }
 
     fn release_buffers(&mut self) {
@@ -114,7 +123,9 @@ impl<S: SocketStream> Socket<S> {
     /// Returns the state of an idle socket. The caller must start the exchange in the same poll of
     /// its task, because the exchange relies on the waker that this check has stored.
     pub(super) async fn idle_state(&mut self) -> IdleState {
-        let state = poll_fn(|cx| Poll::Ready(self.idle_state_in(cx))).await;
+        // Without a budget of tokio, because each read of a task without budget is pending.
+        let check = poll_fn(|cx| Poll::Ready(self.idle_state_in(cx)));
+        let state = unconstrained(check).await;
         self.is_read_awaited = state == IdleState::Usable;
         state
     }
@@ -133,6 +144,8 @@ impl<S: SocketStream> Socket<S> {
         // A close, a reset and unrequested bytes all show up as a read that does not wait. So no
         // request is sent to a socket that is known to have ended.
         match self.stream.poll_read_into(cx, &mut self.input) {
+            // A response could follow, and would be taken for that to the next request (F-124).
+            Poll::Pending if self.stream.has_unread() => IdleState::Closed,
             Poll::Pending => IdleState::Usable,
             Poll::Ready(Ok(1..)) if !is_idle_timeout(&self.input) => IdleState::Surplus,
             Poll::Ready(_) => IdleState::Closed,

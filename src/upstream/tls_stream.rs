@@ -19,10 +19,10 @@ mod buffers;
 mod io_traits;
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::mem;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -33,6 +33,7 @@ use rustls::unbuffered::{ConnectionState, EncryptError, UnbufferedStatus, WriteT
 use rustls::{ClientConfig, Error};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
+use tokio::task::yield_now;
 
 use self::buffers::{ReceivedRecords, UnsentRecords};
 
@@ -61,6 +62,8 @@ pub struct TlsStream<IO> {
     decrypted: BytesMut,
     /// `true` if `received` may have whole records, because one poll has processed its limit.
     may_have_records: bool,
+    /// `true` if the last read has stopped at [`MAX_READS`].
+    is_paused: bool,
     /// `true` once the upstream has sent `close_notify`.
     is_closed: bool,
     /// The error that ended the session.
@@ -105,6 +108,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
             unsent: UnsentRecords::default(),
             decrypted: BytesMut::new(),
             may_have_records: false,
+            is_paused: false,
             is_closed: false,
             error: None,
         });
@@ -136,6 +140,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
             return Poll::Ready(Ok(decrypted.len()));
         }
         self.poll_decrypt(cx, &mut |data| buffer.extend_from_slice(data))
+    }
+
+    /// Returns whether bytes may have arrived that the last read did not return: a part of a record,
+    /// or records behind those of one read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.is_paused || !self.received.is_empty()
     }
 
     /// Reduces the memory of an idle stream.
@@ -173,6 +183,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         cx: &mut Context<'_>,
         sink: &mut impl FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
+        self.is_paused = false;
         for _ in 0..MAX_READS {
             if let Some(error) = &self.error {
                 return Poll::Ready(Err(session_error(error.clone())));
@@ -200,7 +211,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
             }
             failed?;
         }
-        cx.waker().wake_by_ref();
+        self.is_paused = true;
+        // Wakes the task after the runtime has looked for events of other sockets. The waker alone
+        // would let an upstream that sends only session tickets delay them.
+        let _pending = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
 

@@ -16,6 +16,7 @@ use rustls::{Error, HandshakeKind, SupportedProtocolVersion, version};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex,
 };
+use tokio::task::yield_now;
 
 use self::peer::{Fixture, Peer, Trickle};
 use super::world::NAME;
@@ -175,8 +176,35 @@ async fn reads_without_data_let_other_tasks_run() {
     let mut buffer = BytesMut::new();
     let first = stream.poll_read_into(&mut Context::from_waker(&waker), &mut buffer);
     assert!(first.is_pending(), "{first:?}");
+    assert!(stream.has_unread());
+    assert_eq!(*wakes.0.lock(), 0, "other sockets come first");
+    yield_now().await;
     assert_eq!(*wakes.0.lock(), 1, "there is more to read");
     assert_eq!(read(&mut stream).await.unwrap(), "data");
+}
+
+#[tokio::test]
+async fn a_part_of_a_record_is_unread() {
+    let (mut stream, mut peer) = Fixture::new(&version::TLS13).connect(LARGE_PIPE).await;
+    let record = peer.encrypt(b"data");
+    let (first, rest) = record.split_at(7);
+    peer.pipe.write_all(first).await.unwrap();
+    let mut buffer = BytesMut::new();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(
+        stream
+            .poll_read_into(&mut context, &mut buffer)
+            .is_pending()
+    );
+    assert!(stream.has_unread());
+    peer.pipe.write_all(rest).await.unwrap();
+    assert_eq!(read(&mut stream).await.unwrap(), "data");
+    assert!(
+        stream
+            .poll_read_into(&mut context, &mut buffer)
+            .is_pending()
+    );
+    assert!(!stream.has_unread());
 }
 
 #[tokio::test]

@@ -80,6 +80,31 @@ fn a_response_before_any_request_is_discarded() {
 }
 
 #[test]
+fn a_socket_with_a_part_of_a_record_is_not_used_again() {
+    // F-124: the rest could arrive as the response to the next request.
+    let (gate, end) = (Gate::new(), Gate::new());
+    let (sent, ended) = (gate.clone(), end.clone());
+    let up = Upstream::script(move |wire| {
+        wire.request();
+        wire.send(ok("Content-Length: 2\r\n", "hi"));
+        if wire.socket() == 0 {
+            let mut records = wire.records();
+            let forged = records.record(ok("Content-Length: 6\r\n", "forged").as_bytes());
+            records.send(&forged[..forged.len() - 1]);
+            sent.open();
+            ended.wait();
+        }
+    });
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    assert_eq!(agent.get("/crm/1").expect_status(200).text(), "hi");
+    gate.wait();
+    assert_eq!(agent.get("/crm/2").expect_status(200).text(), "hi");
+    assert_eq!(up.sockets(), 2);
+    end.open();
+}
+
+#[test]
 fn a_reset_before_the_head_is_refused_and_not_retried() {
     // F-126
     let up = Upstream::script(|wire| {

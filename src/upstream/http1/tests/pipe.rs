@@ -25,6 +25,10 @@ impl SocketStream for Pipe {
         Poll::Ready(Ok(bytes.filled().len()))
     }
 
+    fn has_unread(&self) -> bool {
+        false
+    }
+
     fn release_buffers(&mut self) {}
 }
 
