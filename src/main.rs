@@ -15,11 +15,11 @@ use mimalloc::MiMalloc;
 
 /// Links mimalloc, which then replaces `malloc` and `free` of the C library for the whole process.
 ///
-/// As Rust's global allocator, the crate would pass each allocation through the function for aligned
-/// memory, which takes a slow path if the size is not a power of two. Rust's own global allocator
-/// calls `malloc` unless a type needs a large alignment. mimalloc returns freed memory to the system:
-/// see [`egressd::memory::return_freed`]. It uses no huge pages, because a page of 2 MiB stays
-/// resident as long as any byte of it is used.
+/// As Rust's global allocator, the crate would pass each allocation through the function for
+/// aligned memory, which takes a slow path if the size is not a power of two. Rust's own global
+/// allocator calls `malloc` unless a type needs a large alignment. mimalloc returns freed memory to
+/// the system: see [`egressd::memory::return_freed`]. It uses no huge pages, because a page of 2
+/// MiB stays resident as long as any byte of it is used.
 fn link_allocator() {
     // The linker takes the object of mimalloc only if a symbol of it is used.
     std::hint::black_box(MiMalloc.version());

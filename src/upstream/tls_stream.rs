@@ -142,8 +142,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         self.poll_decrypt(cx, &mut |data| buffer.extend_from_slice(data))
     }
 
-    /// Returns whether bytes may have arrived that the last read did not return: a part of a record,
-    /// or records behind those of one read.
+    /// Returns whether bytes may have arrived that the last read did not return: a part of a
+    /// record, or records behind those of one read.
     pub(super) fn has_unread(&self) -> bool {
         self.is_paused || !self.received.is_empty()
     }
