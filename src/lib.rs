@@ -71,6 +71,7 @@
 //! | how and when a token is fetched | [`credential::oauth::Grant`], `credential::oauth::policy` |
 //! | the first tokens, at the start | `app::tokens` |
 //! | what happens on SIGHUP | `app::signals`, then `reload::watch`, then [`reload`] |
+//! | the tools that routes become | [`tools`] |
 //! | the metrics | [`telemetry::metrics`]; names and help texts in `telemetry::metrics::families` |
 //! | the events of the problem log | [`telemetry::problem_log`] |
 //! | start and end of the process | `app::process`, `app::drain` |
@@ -147,4 +148,5 @@ pub mod route;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+pub mod tools;
 pub mod upstream;

@@ -14,7 +14,7 @@ mod query;
 mod records;
 mod request_limit;
 mod resources;
-mod tools;
+mod tool_cache;
 mod view;
 
 use std::sync::Arc;
@@ -45,7 +45,7 @@ use query::PageTokenKey;
 #[cfg(fuzzing)]
 pub use query::list_names;
 use request_limit::RequestLimit;
-use tools::ToolCache;
+use tool_cache::ToolCache;
 
 /// The parts of the process that responses are built from.
 pub struct ApiContext {

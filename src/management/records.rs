@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_weight_of_a_record_is_about_the_size_of_its_tools() {
-        use crate::management::tools::ToolCache;
+        use crate::management::tool_cache::ToolCache;
         let snapshot = Snapshot::new(connections("secret"));
         for entry in snapshot.entries() {
             let tools = serde_json::to_vec(&ToolCache::default().get(entry)).unwrap();

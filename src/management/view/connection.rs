@@ -9,8 +9,9 @@ use super::details::{ConnectionDetails, ToolConfiguration};
 use super::scalar::ProtoTime;
 use super::status::RpcStatus;
 use super::types::TYPE_NAME;
-use crate::management::tools::{Tool, ToolsJson};
+use crate::management::tool_cache::ToolsJson;
 use crate::snapshot::ConnectionEntry;
+use crate::tools::Tool;
 
 /// An HTTP API that agents reach through egressd.
 #[derive(Serialize, ToSchema)]

@@ -12,7 +12,7 @@ use crate::domain::{
     Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2Mode, Secret,
     SecretSource, SensitiveHeader, TokenUrl,
 };
-use crate::management::tools::ToolCache;
+use crate::management::tool_cache::ToolCache;
 use crate::route::{Pattern, RouteTable};
 use crate::snapshot::Snapshot;
 

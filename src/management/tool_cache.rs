@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::snapshot::ConnectionEntry;
+use crate::tools::build_tools;
 
 /// The maximum size of the cache, in bytes of JSON.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
@@ -17,10 +18,10 @@ const REMOVAL_INTERVAL: usize = 64;
 
 /// The tools of one connection, as JSON.
 #[derive(Clone)]
-pub(in crate::management) struct ToolsJson(Arc<RawValue>);
+pub(super) struct ToolsJson(Arc<RawValue>);
 
 /// The tools of the connections that were requested last, by the key of their snapshot entry.
-pub(in crate::management) struct ToolCache {
+pub(super) struct ToolCache {
     cached: Cache<u64, CachedTools>,
     /// The number of entries added since the start.
     added: AtomicUsize,
@@ -51,7 +52,7 @@ impl Default for ToolCache {
 
 impl ToolCache {
     /// Returns the tools of this entry, and builds them if they are not in the cache.
-    pub(in crate::management) fn get(&self, entry: &Arc<ConnectionEntry>) -> ToolsJson {
+    pub(super) fn get(&self, entry: &Arc<ConnectionEntry>) -> ToolsJson {
         // moka runs one build for concurrent calls with the same key; the others wait for it.
         let mut is_removal_due = false;
         let cached = self.cached.get_with(entry.key, || {
@@ -83,7 +84,7 @@ impl ToolsJson {
     fn new(entry: &ConnectionEntry) -> Self {
         // Strings and JSON values always serialise.
         let connection = &entry.connection;
-        let tools = super::build_tools(
+        let tools = build_tools(
             connection.id.as_str(),
             entry.connection.routes.patterns(),
             connection.allow_encoded_slash,

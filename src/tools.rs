@@ -1,4 +1,4 @@
-//! `tools`: each route of a connection as a tool that an agent runtime can register without
+//! Tools: each route of a connection as a tool that an agent runtime can register without
 //! changes.
 //!
 //! A runtime calls a tool as follows. It expands the path with the properties of the input, as a
@@ -9,13 +9,10 @@
 //! The schema saves a model mistakes and is not a security boundary. egressd checks every request,
 //! and refuses one that the schema accepts but no route allows.
 
-mod cache;
 mod names;
 mod schema;
 mod slug;
 mod template;
-
-pub(super) use cache::{ToolCache, ToolsJson};
 
 use std::collections::HashSet;
 
@@ -32,30 +29,30 @@ use template::uri_template;
 /// A tool that sends requests on one route.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::management) struct Tool {
+pub struct Tool {
     /// A name of `a-z`, `0-9`, `_` and `-`, at most 64 bytes long. It is unique among all
     /// connections, and the same in every process with the same routes.
-    slug: String,
+    pub slug: String,
     /// The pattern of the route, as the definition has it.
-    display_name: String,
+    pub display_name: String,
     /// The method; absent if the route allows any method, which the input then contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    method: Option<&'static str>,
+    pub method: Option<&'static str>,
     /// A URI template (RFC 6570) of the properties of the input, relative to the address that
     /// agents connect to: `{id}` is escaped, `{+rest}` keeps its slashes. `query` is appended as
     /// form parameters. `body` is sent as JSON, or as it is if it is a string. A wildcard called
     /// `query`, `body` or `method` is named `path_query` and so on here. A wildcard whose name is
     /// not ASCII is named `segment_1` and so on, by its position.
-    path: String,
+    pub path: String,
     /// The JSON Schema (draft 2020-12) of the input.
     #[schema(value_type = Object)]
-    input_schema: Value,
+    pub input_schema: Value,
 }
 
 /// Builds the tools of a connection, in the order of its routes. A route that no request can match
 /// has no tool, and a route that is written twice has one.
-fn build_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
+pub fn build_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
     // Two tools of one name would be refused by a runtime.
     let mut seen = HashSet::new();
     let patterns: Vec<&Pattern> = routes
