@@ -18,17 +18,22 @@ pub enum InvalidHost {
 
 /// A host that is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServedHost {
-    /// localhost, a name under `.localhost` or a loopback address: a trustworthy origin to browsers
-    /// (W3C Secure Contexts §3.1), so they send `Sec-Fetch-Site`.
+pub enum ServedHost<'h> {
+    /// localhost or a loopback address: a trustworthy origin to browsers (W3C Secure Contexts
+    /// §3.1), so they send `Sec-Fetch-Site`.
     Local,
+    /// A name under `.localhost`, which is trustworthy too. Holds the part before `.localhost`.
+    LocalName(&'h str),
     /// A name of `allowed_hosts`. Over plain HTTP browsers send no Fetch Metadata to it.
     Allowed,
 }
 
 /// Checks that the value of a `Host` field is served: localhost, a name under `.localhost`, a
 /// loopback address, or one of `allowed_hosts`.
-pub fn check_host(value: &[u8], allowed_hosts: &[String]) -> Result<ServedHost, InvalidHost> {
+pub fn check_host<'h>(
+    value: &'h [u8],
+    allowed_hosts: &[String],
+) -> Result<ServedHost<'h>, InvalidHost> {
     if is_usual(value) {
         return Ok(ServedHost::Local);
     }
@@ -37,7 +42,9 @@ pub fn check_host(value: &[u8], allowed_hosts: &[String]) -> Result<ServedHost, 
         .and_then(host_name)
         .ok_or(InvalidHost::Unclear)?;
     let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(host);
-    if is_local(host) {
+    if let Some(name) = name_under_localhost(host) {
+        Ok(ServedHost::LocalName(name))
+    } else if is_local(host) {
         Ok(ServedHost::Local)
     } else if allowed_hosts.iter().any(is_allowed) {
         Ok(ServedHost::Allowed)
@@ -118,20 +125,7 @@ fn host_name(value: &str) -> Option<&str> {
 /// Returns whether the host is localhost, a name under `.localhost` or a loopback address, with or
 /// without brackets.
 pub fn is_local(host: &str) -> bool {
-    let name = |suffix: &str| {
-        host.len() >= suffix.len()
-            && host
-                .as_bytes()
-                .iter()
-                .rev()
-                .zip(suffix.as_bytes().iter().rev())
-                .all(|(a, b)| a.eq_ignore_ascii_case(b))
-    };
-    // Names under `.localhost` always mean loopback (RFC 6761 §6.3), so no third party controls
-    // them.
-    if host.eq_ignore_ascii_case("localhost")
-        || (name(".localhost") && host.len() > ".localhost".len())
-    {
+    if host.eq_ignore_ascii_case("localhost") || name_under_localhost(host).is_some() {
         return true;
     }
     let literal = host
@@ -141,6 +135,14 @@ pub fn is_local(host: &str) -> bool {
     literal
         .parse::<IpAddr>()
         .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// Returns the part of a host name before `.localhost`. Such names always mean loopback (RFC 6761
+/// §6.3), so no third party controls them.
+fn name_under_localhost(host: &str) -> Option<&str> {
+    let at = host.len().checked_sub(".localhost".len())?;
+    let (name, suffix) = host.split_at_checked(at)?;
+    (!name.is_empty() && suffix.eq_ignore_ascii_case(".localhost")).then_some(name)
 }
 
 #[cfg(test)]
@@ -213,8 +215,9 @@ mod tests {
     fn a_host_is_at_most_as_long_as_a_dns_name() {
         // F-20: the listing for agents repeats the host for each connection.
         let of_length = |length: usize| format!("{}.localhost", "a".repeat(length - 10));
-        let judged = check_host(of_length(253).as_bytes(), &[]);
-        assert_eq!(judged, Ok(ServedHost::Local));
+        let longest = of_length(253);
+        let judged = check_host(longest.as_bytes(), &[]);
+        assert_eq!(judged, Ok(ServedHost::LocalName(&"a".repeat(243))));
         for long in [
             of_length(254),
             of_length(60_000),
@@ -234,6 +237,10 @@ mod tests {
         for (value, judged) in [
             (&b"localhost:8081"[..], Ok(ServedHost::Local)),
             (b"[::1]:1", Ok(ServedHost::Local)),
+            (b"crm.localhost", Ok(ServedHost::LocalName("crm"))),
+            (b"a.Crm.LOCALHOST:80", Ok(ServedHost::LocalName("a.Crm"))),
+            (b".localhost", Err(InvalidHost::Foreign)),
+            (b"crm.localhost.", Err(InvalidHost::Foreign)),
             (b"BOX.internal:8081", Ok(ServedHost::Allowed)),
             (b"box.internal.example", Err(InvalidHost::Foreign)),
             (b"169.254.169.254", Err(InvalidHost::Foreign)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::code::RefusalCode;
-use super::identify::{Identified, not_canonical};
+use super::identify::{Identified, Mount, not_canonical};
 use super::refusal::Refusal;
 use super::suggestion::nearest_pattern;
 use crate::domain::ConnectionId;
@@ -30,6 +30,14 @@ impl<'r> Permitted<'r> {
         self.path.as_bytes()
     }
 
+    /// Returns the prefix under which the agent sees the connection: `/<id>`, or nothing if the
+    /// connection is mounted at the root.
+    pub(super) fn prefix(&self) -> &'r str {
+        let path = self.parts.uri.path();
+        let end = path.len() - self.path.as_bytes().len();
+        path.get(..end).unwrap_or_default()
+    }
+
     /// Returns the index of the pattern that allows the request.
     pub(super) fn route(&self) -> usize {
         self.route
@@ -38,7 +46,7 @@ impl<'r> Permitted<'r> {
 
 /// Checks the method and the path against the routes of the connection.
 pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Refusal> {
-    let parts = identified.parts;
+    let (parts, mount) = (identified.parts, identified.mount);
     // Moved, not cloned: all workers change the reference count of this `Arc`, and each change
     // moves its cache line between cores.
     let (entry, path) = identified.into_parts();
@@ -47,19 +55,18 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
     if !connection.enabled {
         return Err(Refusal::new(
             RefusalCode::ConnectionDisabled,
-            format!(
-                "The operator has disabled the connection `{}`. Use another connection: `GET /` lists them.",
-                connection.id
-            ),
+            disabled(&connection.id, mount),
         ));
     }
     let path = path?;
     let path = if connection.allow_encoded_slash {
         path.allowing_encoded_slash()
     } else {
-        path.without_encoded_slash()
+        path.without_encoded_slash().map_err(|error| match mount {
             // The path begins after the connection's id, and the agent counts from the id.
-            .map_err(|error| not_canonical(error.after_first_segment()))?
+            Mount::Prefixed => not_canonical(error.after_first_segment()),
+            Mount::Root => not_canonical(error),
+        })?
     };
     let method = Method::parse(parts.method.as_str().as_bytes());
     match connection.routes.find(method, &path) {
@@ -71,7 +78,7 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
         }),
         Lookup::MethodNotAllowed(methods) => Err(Refusal::new(
             RefusalCode::MethodNotAllowed,
-            wrong_method(parts.method.as_str(), methods) + &relative_to(&connection.id),
+            wrong_method(parts.method.as_str(), methods) + &relative_to(&connection.id, mount),
         )
         .allowing(methods)
         .listing_routes()),
@@ -85,7 +92,7 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
             } else if let Some(pattern) = nearest_pattern(method, &path, patterns) {
                 detail += &format!(" The most similar pattern is `{pattern}`.");
             }
-            detail += &relative_to(&connection.id);
+            detail += &relative_to(&connection.id, mount);
             Err(Refusal::new(RefusalCode::RouteNotAllowed, detail).listing_routes())
         }
     }
@@ -103,9 +110,22 @@ fn wrong_method(written: &str, methods: MethodSet) -> String {
     }
 }
 
+fn disabled(id: &ConnectionId, mount: Mount) -> String {
+    let mut detail = format!("The operator has disabled the connection `{id}`.");
+    if mount == Mount::Prefixed {
+        detail += " Use another connection: `GET /` lists them.";
+    }
+    detail
+}
+
 /// Returns the sentence for a refusal that lists the patterns of this connection.
-fn relative_to(id: &ConnectionId) -> String {
-    format!(" Patterns are relative to `/{id}`.")
+fn relative_to(id: &ConnectionId, mount: Mount) -> String {
+    match mount {
+        Mount::Prefixed => format!(" Patterns are relative to `/{id}`."),
+        Mount::Root => format!(
+            " Patterns are relative to `/`: the connection `{id}` is at the root of this address."
+        ),
+    }
 }
 
 /// Returns the advice for a path that lacks the trailing slash of this pattern.

@@ -16,8 +16,9 @@ use super::response_fields::rewrite_values;
 use crate::domain::Connection;
 
 /// Rewrites the path and drops the domain of every `Set-Cookie`.
-pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection) {
-    let prefix = format!("/{}", connection.id);
+///
+/// `prefix` is the one under which the agent sees the connection, without a slash at its end.
+pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection, prefix: &str) {
     let base = connection.base_url.path().as_bytes();
     rewrite_values(headers, &SET_COOKIE, |cookie| {
         let cookie = rewrite_cookie(cookie.as_bytes(), base, prefix.as_bytes());

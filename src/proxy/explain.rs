@@ -146,7 +146,7 @@ fn explain_parts(
     found: &mut Option<Arc<ConnectionEntry>>,
 ) -> Result<ExplainOutcome, Refusal> {
     let addressed = identify::address(parts, allowed_hosts)?;
-    if addressed.is_connection_list() {
+    if addressed.is_connection_list(snapshot) {
         return Ok(ExplainOutcome::Listing);
     }
     let identified = identify::identify(addressed, snapshot)?;

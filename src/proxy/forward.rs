@@ -50,8 +50,7 @@ pub(super) async fn forward(
         credential,
     } = prepared;
     let connection = &permitted.entry().connection;
-    let parts = permitted.parts;
-    let announced = body.framing;
+    let (parts, announced) = (permitted.parts, body.framing);
     let mut acquired = token_retry::first_token(&credential, client, pool).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: few connections sign bodies, and this future is too large for every request to
@@ -95,6 +94,7 @@ pub(super) async fn forward(
         connection,
         parts,
         path: permitted.path(),
+        prefix: permitted.prefix(),
         client,
         allowed_hosts: context.allowed_hosts,
     };
@@ -246,7 +246,7 @@ fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewr
         .flatten();
     if response_fields::remove_dropped_fields(headers, rewriter.connection) {
         rewriter.rewrite(headers);
-        cookies::rewrite(headers, rewriter.connection);
+        cookies::rewrite(headers, rewriter.connection, rewriter.prefix);
     }
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);

@@ -120,7 +120,7 @@ impl<'r> HeadFields<'r> {
     pub(super) fn refuse_foreign_host(
         &self,
         allowed_hosts: &[String],
-    ) -> Result<ServedHost, Refusal> {
+    ) -> Result<ServedHost<'r>, Refusal> {
         let host = match self.host {
             SingleField::Present(host) => host,
             SingleField::Absent => return Err(unclear_host("The request has no `Host` header.")),
@@ -147,7 +147,7 @@ impl<'r> HeadFields<'r> {
     /// which over plain HTTP are those of loopback (W3C Secure Contexts §3.1).
     pub(super) fn refuse_browsers(
         &self,
-        served: ServedHost,
+        served: ServedHost<'_>,
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
         if let Some(sign) = self.page_sign {

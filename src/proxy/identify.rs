@@ -1,25 +1,38 @@
 //! The stages *address* and *identify*: checks that the request is unambiguous, and only then looks
 //! its connection up.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::header::HOST;
 use http::request::Parts;
-use http::{Method, Version};
+use http::{HeaderValue, Method, Version};
 
 use super::code::RefusalCode;
 use super::head_fields::HeadFields;
 use super::refusal::Refusal;
 use super::suggestion::nearest_id;
 use crate::domain::ConnectionId;
+use crate::domain::caller::{ServedHost, check_host};
 use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
 use crate::snapshot::{ConnectionEntry, Snapshot};
 
 /// The longest target, in bytes.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
 
+/// How the agent addresses the connection of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mount {
+    /// The first segment of the path is the connection's id.
+    Prefixed,
+    /// The whole path belongs to the connection, because `Host` is `<id>.localhost`.
+    Root,
+}
+
 /// A request that names a live connection.
 pub(super) struct Identified<'r> {
     pub(super) parts: &'r Parts,
+    pub(super) mount: Mount,
     entry: Arc<ConnectionEntry>,
     path: Result<CanonicalPath<'r>, Refusal>,
 }
@@ -29,7 +42,7 @@ impl<'r> Identified<'r> {
         &self.entry
     }
 
-    /// Returns the connection, and the path after its id or the refusal of the path. The refusal is
+    /// Returns the connection, and the path of its API or the refusal of the path. The refusal is
     /// kept until here, because a disabled connection is reported first.
     pub(super) fn into_parts(self) -> (Arc<ConnectionEntry>, Result<CanonicalPath<'r>, Refusal>) {
         (self.entry, self.path)
@@ -39,15 +52,25 @@ impl<'r> Identified<'r> {
 /// A request that passed every check that does not depend on its connection.
 pub(super) struct Addressed<'r> {
     parts: &'r Parts,
+    /// The part of `Host` before `.localhost`, if it has that form.
+    local_name: Option<&'r str>,
     /// An error here is about an encoded slash. The lookup comes first, because only a connection
     /// can allow such slashes: `/nope/a%2Fb` is a 404.
     path: Result<CanonicalPath<'r>, NotCanonical>,
 }
 
 impl Addressed<'_> {
-    /// Returns whether the request is a GET or HEAD of `/`, the list of connections.
-    pub(super) fn is_connection_list(&self) -> bool {
-        self.parts.uri.path() == "/" && matches!(self.parts.method, Method::GET | Method::HEAD)
+    /// Returns whether the request is a GET or HEAD of `/` that no connection is mounted at: the
+    /// list of connections.
+    pub(super) fn is_connection_list(&self, snapshot: &Snapshot) -> bool {
+        self.parts.uri.path() == "/"
+            && matches!(self.parts.method, Method::GET | Method::HEAD)
+            && self.mounted_entry(snapshot).is_none()
+    }
+
+    /// Returns the live connection that is mounted at the root of the request's host.
+    fn mounted_entry<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Arc<ConnectionEntry>> {
+        find_live(&id_of_local_name(self.local_name?), snapshot)
     }
 }
 
@@ -71,15 +94,32 @@ pub(super) fn address<'r>(
         }
         path => path,
     };
-    Ok(Addressed { parts, path })
+    let local_name = match served {
+        ServedHost::LocalName(name) => Some(name),
+        ServedHost::Local | ServedHost::Allowed => None,
+    };
+    Ok(Addressed {
+        parts,
+        local_name,
+        path,
+    })
 }
 
-/// Finds the connection that the first path segment names.
+/// Finds the connection that `Host` or else the first path segment names.
 pub(super) fn identify<'r>(
     request: Addressed<'r>,
     snapshot: &Snapshot,
 ) -> Result<Identified<'r>, Refusal> {
-    let entry = find_entry(request.parts, snapshot)
+    if let Some(entry) = request.mounted_entry(snapshot) {
+        return Ok(Identified {
+            parts: request.parts,
+            mount: Mount::Root,
+            entry: Arc::clone(entry),
+            path: request.path.map_err(not_canonical),
+        });
+    }
+    let entry = first_segment(request.parts)
+        .and_then(|id| find_live(id, snapshot))
         .ok_or_else(|| connection_not_found(request.parts, snapshot))?;
     let path = match request.path {
         Ok(path) => path
@@ -90,26 +130,39 @@ pub(super) fn identify<'r>(
     };
     Ok(Identified {
         parts: request.parts,
+        mount: Mount::Prefixed,
         entry: Arc::clone(entry),
         path,
     })
 }
 
-/// Returns the live connection that the first path segment names, whatever else may be wrong with
-/// the request.
-pub(super) fn find_entry<'s>(
-    parts: &Parts,
-    snapshot: &'s Snapshot,
-) -> Option<&'s Arc<ConnectionEntry>> {
-    named_entry(parts, snapshot).filter(|entry| entry.is_live())
+fn find_live<'s>(id: &str, snapshot: &'s Snapshot) -> Option<&'s Arc<ConnectionEntry>> {
+    snapshot.find(id).filter(|entry| entry.is_live())
 }
 
-/// Returns the connection that the first segment of the target names, even if it is soft-deleted.
+/// Returns the connection id that the part of a host before `.localhost` stands for. Host names are
+/// compared without regard to case (RFC 9110 §4.2.3), and ids have lower-case letters only.
+fn id_of_local_name(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|b| b.is_ascii_uppercase()) {
+        name.to_ascii_lowercase().into()
+    } else {
+        name.into()
+    }
+}
+
+/// Returns the connection that `Host` or else the first segment of the target names, whatever else
+/// may be wrong with the request. A soft-deleted connection is found by its segment only.
+#[cold]
 pub(super) fn named_entry<'s>(
     parts: &Parts,
     snapshot: &'s Snapshot,
 ) -> Option<&'s Arc<ConnectionEntry>> {
-    snapshot.find(first_segment(parts)?)
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    let mounted = match check_host(host.unwrap_or_default(), &[]) {
+        Ok(ServedHost::LocalName(name)) => find_live(&id_of_local_name(name), snapshot),
+        Ok(_) | Err(_) => None,
+    };
+    mounted.or_else(|| snapshot.find(first_segment(parts)?))
 }
 
 fn first_segment(parts: &Parts) -> Option<&str> {

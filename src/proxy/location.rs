@@ -2,8 +2,9 @@
 //! inside the connection or visibly leaves it.
 //!
 //! A reference is resolved against the request's upstream URL (RFC 3986 §5.2). Inside the base URL
-//! it becomes `/<id>/…`. Everywhere else, and wherever a client might normalise the path into
-//! something else, it becomes the absolute upstream URL, which no agent can follow through egressd.
+//! it becomes `/<id>/…`, or `/…` if the connection is at the root. Everywhere else, and wherever a
+//! client might normalise the path into something else, it becomes the absolute upstream URL, which
+//! no agent can follow through egressd.
 //! Two kinds of references are dropped: those that name egressd itself, which could only lead into
 //! another connection, and those whose host depends on the parser. RFC 3986 and the URL Standard
 //! (<https://url.spec.whatwg.org/>) disagree about backslashes, missing slashes and control
@@ -24,8 +25,11 @@ pub(super) struct LocationRewriter<'a> {
     pub(super) connection: &'a Connection,
     /// The agent's request.
     pub(super) parts: &'a Parts,
-    /// The path of that request after the connection's id.
+    /// The path of that request, without the prefix.
     pub(super) path: &'a [u8],
+    /// The prefix under which the agent sees the connection: `/<id>`, or nothing if it is mounted
+    /// at the root.
+    pub(super) prefix: &'a str,
     /// The client, which has the ports that egressd itself listens on.
     pub(super) client: &'a Client,
     /// The host names of egressd itself, besides loopback.
@@ -73,16 +77,8 @@ impl LocationRewriter<'_> {
         };
         let target = without_dot_segments(&target);
         let query = self.inherited_query(reference, suffix);
-        let local = path_below_base(&target, connection).map(|rest| {
-            [
-                b"/",
-                connection.id.as_str().as_bytes(),
-                rest,
-                &query,
-                suffix,
-            ]
-            .concat()
-        });
+        let local = path_below_base(&target, connection)
+            .map(|rest| [self.prefix.as_bytes(), rest, &query, suffix].concat());
         let rewritten = local.unwrap_or_else(|| {
             [b"https://", authority.as_bytes(), &target, &query, suffix].concat()
         });

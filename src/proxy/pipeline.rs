@@ -14,7 +14,7 @@ use super::deadlines::PassedLimit;
 use super::discovery::listing_response;
 use super::exchange::{Exchange, record_refused_head};
 use super::forward::{ForwardContext, forward};
-use super::identify::{Addressed, address, find_entry, identify};
+use super::identify::{Addressed, address, identify, named_entry};
 use super::panics;
 use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
@@ -114,7 +114,7 @@ impl Proxy {
                 return Err(refusal);
             }
         };
-        if addressed.is_connection_list() {
+        if addressed.is_connection_list(&shared.published.current()) {
             exchange.in_flight.refuse_over_limit()?;
             let snapshot = shared.published.current();
             let listing = listing_response(&head.headers, &snapshot, &shared.listings);
@@ -162,11 +162,12 @@ impl Proxy {
         address(head, &self.shared.allowed_hosts)
     }
 
-    /// Counts a request that was refused before the lookup for the connection that its path names.
+    /// Counts a request that was refused before the lookup for the connection that it names.
     #[cold]
     fn count_for_named_connection(&self, head: &Parts, exchange: &mut Exchange) {
         let snapshot = self.shared.published.current();
-        if let Some(entry) = find_entry(head, &snapshot) {
+        let named = named_entry(head, &snapshot);
+        if let Some(entry) = named.filter(|entry| entry.is_live()) {
             exchange.set_recorder(self.connections.get_or_create(entry).recorder);
         }
     }

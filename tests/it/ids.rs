@@ -1,5 +1,5 @@
-//! The connection of a request: the first path segment selects it, raw and whole, and nothing else
-//! does.
+//! The connection of a request: the first path segment selects it, raw and whole. Only a `Host` of
+//! `<id>.localhost` (`listeners.rs`) selects it otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -102,10 +102,10 @@ fn a_path_is_checked_before_its_id() {
 }
 
 #[test]
-fn nothing_but_the_path_selects() {
+fn no_other_name_and_no_header_selects() {
     // F-72
     let (up, sidecar) = world();
-    for host in ["erp", "erp.localhost", "localhost"] {
+    for host in ["erp", "erp.example.localhost", "localhost"] {
         let request = format!(
             "GET /crm/x HTTP/1.1\r\nHost: {host}\r\nX-Connection: erp\r\nX-Egressd-Connection: erp\r\n\r\n"
         );

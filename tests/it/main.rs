@@ -23,6 +23,7 @@ mod http2;
 mod http2_sessions;
 mod ids;
 mod limits;
+mod listeners;
 mod management;
 mod management_access;
 mod management_crowd;

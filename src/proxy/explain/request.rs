@@ -187,10 +187,12 @@ fn refuse_own_host_over_https(
         .and_then(|(_, port)| port.parse().ok());
     match caller::check_host(authority.as_bytes(), served.allowed_hosts) {
         // On loopback, another port is most likely that of a local API. Port 0 stands for any.
-        Ok(ServedHost::Local) if served.has_port(port.unwrap_or(HTTPS_PORT)) => {
+        Ok(ServedHost::Local | ServedHost::LocalName(_))
+            if served.has_port(port.unwrap_or(HTTPS_PORT)) =>
+        {
             Err(InvalidRequest::Https)
         }
-        Ok(ServedHost::Local) => Err(InvalidRequest::ForeignPort),
+        Ok(ServedHost::Local | ServedHost::LocalName(_)) => Err(InvalidRequest::ForeignPort),
         // A container or a Service may publish egressd under this name with any port.
         Ok(ServedHost::Allowed) => Err(InvalidRequest::Https),
         Err(_) => Ok(()),
