@@ -9,10 +9,13 @@
 //! The schema saves a model mistakes and is not a security boundary. egressd checks every request,
 //! and refuses one that the schema accepts but no route allows.
 
+mod entry_cache;
 mod names;
 mod schema;
 mod slug;
 mod template;
+
+pub use entry_cache::EntryCache;
 
 use std::collections::HashSet;
 
@@ -50,28 +53,55 @@ pub struct Tool {
     pub input_schema: Value,
 }
 
-/// Builds the tools of a connection, in the order of its routes. A route that no request can match
+/// The name of a tool, and the route that it sends requests on.
+pub struct ToolName {
+    /// The value of [`Tool::slug`].
+    pub slug: Box<str>,
+    /// The index of the route.
+    pub route: usize,
+}
+
+/// Names the tools of a connection, in the order of its routes. A route that no request can match
 /// has no tool, and a route that is written twice has one.
-pub fn build_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
+pub fn name_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<ToolName> {
     // Two tools of one name would be refused by a runtime.
     let mut seen = HashSet::new();
-    let patterns: Vec<&Pattern> = routes
+    let (indices, patterns): (Vec<usize>, Vec<&Pattern>) = routes
         .iter()
-        .filter(|pattern| pattern.never_matches(allow_slashes).is_none())
-        .filter(|pattern| seen.insert(pattern.as_str()))
-        .collect();
+        .enumerate()
+        .filter(|(_, pattern)| pattern.never_matches(allow_slashes).is_none())
+        .filter(|(_, pattern)| seen.insert(pattern.as_str()))
+        .unzip();
     let slugs = tool_slugs(connection, &patterns);
-    let tool = |(pattern, slug): (&Pattern, String)| {
-        let names = property_names(pattern.segments());
-        Tool {
-            slug,
-            display_name: pattern.to_string(),
-            method: pattern.method().map(Method::as_str),
-            path: uri_template(connection, pattern.segments(), &names),
-            input_schema: input_schema(pattern, &names, allow_slashes),
-        }
+    let named = indices.into_iter().zip(slugs);
+    named
+        .map(|(route, slug)| ToolName {
+            slug: slug.into(),
+            route,
+        })
+        .collect()
+}
+
+/// Builds the tool of one route, which has this slug.
+pub fn build_tool(connection: &str, slug: &str, pattern: &Pattern, allow_slashes: bool) -> Tool {
+    let names = property_names(pattern.segments());
+    Tool {
+        slug: slug.to_owned(),
+        display_name: pattern.to_string(),
+        method: pattern.method().map(Method::as_str),
+        path: uri_template(connection, pattern.segments(), &names),
+        input_schema: input_schema(pattern, &names, allow_slashes),
+    }
+}
+
+/// Builds the tools that [`name_tools`] names.
+pub fn build_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
+    let names = name_tools(connection, routes, allow_slashes);
+    let tool = |name: ToolName| {
+        let pattern = routes.get(name.route)?;
+        Some(build_tool(connection, &name.slug, pattern, allow_slashes))
     };
-    patterns.into_iter().zip(slugs).map(tool).collect()
+    names.into_iter().filter_map(tool).collect()
 }
 
 #[cfg(test)]
