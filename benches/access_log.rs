@@ -24,6 +24,7 @@ fn record() -> AccessRecord {
     let id = ConnectionId::parse("crm").expect("an id");
     AccessRecord {
         request_id: "d38c2437b5a5689600000000".to_owned(),
+        upstream_request_id: None,
         connection: Some(id),
         route: Some("GET /v1/users/{id}/orders".to_owned()),
         method: Some(Method::GET),

@@ -53,7 +53,7 @@ pub use scan::ResponseScan;
 pub use secrets::{Exposure, Label, Reflected};
 
 use crate::domain::auth::SHORTEST_UNGUESSABLE;
-use crate::domain::{Auth, Connection};
+use crate::domain::{Auth, Connection, Secret};
 
 /// The length in bytes of the shortest secret that is searched for.
 pub const SHORTEST: usize = SHORTEST_UNGUESSABLE;
@@ -63,6 +63,27 @@ pub const SHORTEST: usize = SHORTEST_UNGUESSABLE;
 pub(crate) fn is_search_enabled(connection: &Connection) -> bool {
     let has_secret = !matches!(connection.auth, Auth::NoAuth);
     connection.reflection_guard && (has_secret || connection.webhook_signing_secret.is_some())
+}
+
+/// Returns whether no secret of this connection can pass through the search of its responses: all
+/// are long enough to be searched for, or there are none. Access tokens are not checked.
+pub(crate) fn finds_every_secret(connection: &Connection) -> bool {
+    let is_long = |secret: &Secret| secret.expose().len() >= SHORTEST;
+    let finds_credential = match &connection.auth {
+        Auth::NoAuth => {
+            return connection.webhook_signing_secret.is_none() || is_search_enabled(connection);
+        }
+        Auth::OauthClientCredentials(_) => true,
+        Auth::BearerToken(bearer) => is_long(bearer.token()),
+        // Without a password, the user name is the secret.
+        Auth::BasicAuth(basic) if basic.password().expose().is_empty() => is_long(basic.username()),
+        Auth::BasicAuth(basic) => is_long(basic.password()),
+        Auth::StaticHeaders(headers) => headers
+            .iter()
+            .filter(|header| header.is_searched_for())
+            .all(|header| is_long(&header.value)),
+    };
+    finds_credential && is_search_enabled(connection)
 }
 
 /// Returns whether responses of this connection are searched if `all` are the connections of the

@@ -3,18 +3,24 @@
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{Method, Uri};
+use http::{HeaderValue, Method, Uri};
 
 use super::accounting::{RequestProgress, ResponseProgress};
 use super::request_id::RequestId;
+use crate::domain::Connection;
+use crate::reflection;
 use crate::snapshot::ConnectionEntry;
 use crate::telemetry::{AccessLog, AccessRecord};
 
-/// The part of an access record that only the request's head has, kept until the exchange ends.
+/// The longest request id of an upstream that is logged, in bytes.
+const MAX_UPSTREAM_ID: usize = 128;
+
+/// The parts of an access record that only the heads have, kept until the exchange ends.
 pub(super) struct PendingRecord {
     log: AccessLog,
     /// `None` if the log is off, or if hyper rejected the head.
     request: Option<(Method, Uri)>,
+    upstream_request_id: Option<Box<str>>,
 }
 
 /// The part of an access record that is available at the end of the exchange.
@@ -38,6 +44,23 @@ impl PendingRecord {
         Self {
             log: log.clone(),
             request: logged.map(|head| (head.method.clone(), head.uri.clone())),
+            upstream_request_id: None,
+        }
+    }
+
+    /// Records the upstream's own request id, if the log is on and the id can be logged: it is
+    /// short and printable, and cannot contain a secret that the search of the response does
+    /// not find.
+    pub(super) fn set_upstream_request_id(&mut self, id: &HeaderValue, connection: &Connection) {
+        let id = id.as_bytes();
+        let is_printable = || id.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        if self.request.is_some()
+            && (1..=MAX_UPSTREAM_ID).contains(&id.len())
+            && is_printable()
+            && reflection::finds_every_secret(connection)
+        {
+            // A copy, because a slice would keep the whole head in memory.
+            self.upstream_request_id = std::str::from_utf8(id).ok().map(Into::into);
         }
     }
 
@@ -58,6 +81,7 @@ impl PendingRecord {
         let (method, uri) = self.request.take().unzip();
         self.log.record(AccessRecord {
             request_id: request_id.as_str().to_owned(),
+            upstream_request_id: self.upstream_request_id.take(),
             connection: entry.map(|entry| entry.connection.id.clone()),
             route: entry.zip(route).and_then(|(entry, route)| {
                 let pattern = entry.connection.routes.patterns().get(route)?;

@@ -27,6 +27,8 @@ pub(super) struct RequestProgress {
     /// `true` if the request is sent with a signature.
     pub(super) is_signed: bool,
     pub(super) token_age: Option<Duration>,
+    /// `true` if the request is sent with a token that the response is not searched for.
+    pub(super) has_unsearched_token: bool,
 }
 
 impl RequestProgress {
@@ -49,6 +51,7 @@ impl RequestProgress {
     /// Sets the token that the request is sent with, if it needs one. A second attempt replaces it.
     pub(super) fn set_token(&mut self, token: Option<&Token>) {
         self.token_age = token.map(Token::age);
+        self.has_unsearched_token = token.is_some_and(|token| !token.is_searched_for());
     }
 
     pub(super) fn was_sent(&self) -> bool {

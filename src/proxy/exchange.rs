@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 
 use super::access_record::{ExchangeSummary, PendingRecord};
 use super::accounting::{RequestProgress, ResponseProgress};
@@ -81,6 +81,17 @@ impl Exchange {
     /// Sets the recorder of an exchange that is refused before its connection is looked up.
     pub(super) fn set_recorder(&mut self, recorder: Arc<Recorder>) {
         self.recorder = recorder;
+    }
+
+    /// Adds the request's id to the fields of the upstream's response, and records the upstream's
+    /// own id. Call it after the fields were searched for secrets.
+    pub(super) fn add_request_ids(&mut self, headers: &mut HeaderMap) {
+        let upstream_id = self.request_id.add_to_response(headers);
+        if let (Some(id), Some(entry)) = (upstream_id, &self.entry)
+            && !self.request.has_unsearched_token
+        {
+            self.record.set_upstream_request_id(id, &entry.connection);
+        }
     }
 
     /// Records a panic in the response's body.

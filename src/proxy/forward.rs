@@ -13,7 +13,7 @@ use super::location::LocationRewriter;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::request_fields::{Accept, FieldSources};
-use super::request_id::{RequestId, X_REQUEST_ID};
+use super::request_id::RequestId;
 use super::searched_body::SearchedBody;
 use super::upload::{RequestUpload, UnsentBody};
 use super::{cookies, response_fields, token_retry, trailers};
@@ -102,8 +102,6 @@ pub(super) async fn forward(
     let mut response = SearchedBody::begin(response, credential, upload.signature().as_deref())?;
     let awaited = response.body_mut().await_first().await;
     awaited.map_err(|error| find_cause(error, connection, client, account))?;
-    let request_id = context.request_id.to_value();
-    response.headers_mut().insert(X_REQUEST_ID, request_id);
     Ok((response, slot))
 }
 

@@ -18,7 +18,6 @@ use super::identify::{Addressed, address, identify, named_entry};
 use super::panics;
 use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
-use super::request_id::X_REQUEST_ID;
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
 use super::worker::{Proxy, ProxyContext};
@@ -55,13 +54,13 @@ impl Serve for Proxy {
             within_limits(stages, &timers, &self.shared.metrics).await
         };
         let mut response = match replied {
-            Ok(PipelineOutcome::Forwarded(response, slot)) => {
+            Ok(PipelineOutcome::Forwarded(mut response, slot)) => {
                 exchange.response.begin_forwarding(response.status());
+                exchange.add_request_ids(response.headers_mut());
                 ResponseBody::forwarded(response, exchange, slot, timers)
             }
             Ok(PipelineOutcome::Listing(mut response)) => {
-                let request_id = exchange.request_id.to_value();
-                response.headers_mut().insert(X_REQUEST_ID, request_id);
+                exchange.request_id.add_to_response(response.headers_mut());
                 exchange.response.complete_own(response.status());
                 send_generated(response, &head.method, exchange, timers)
             }

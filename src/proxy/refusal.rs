@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::code::RefusalCode;
 use super::error::{AgentFault, ExchangeError};
-use super::request_id::{RequestId, X_REQUEST_ID};
+use super::request_id::RequestId;
 use crate::credential::{Reason, Unavailable};
 use crate::domain::address::ForbiddenAddress;
 use crate::route::MethodSet;
@@ -179,7 +179,7 @@ impl Refusal {
             X_EGRESSD_ERROR,
             HeaderValue::from_static(self.code.as_str()),
         );
-        headers.insert(X_REQUEST_ID, request_id.to_value());
+        request_id.add_to_response(headers);
         if let Ok(value) = HeaderValue::try_from(format!("egressd; error={}", self.proxy_status)) {
             headers.insert(PROXY_STATUS, value);
         }

@@ -12,12 +12,13 @@ use http::{HeaderMap, HeaderName};
 
 use super::charset;
 use super::list_syntax::hop_by_hop_names;
-use super::request_id::{RequestId, X_REQUEST_ID};
+use super::request_id::{RequestId, X_EGRESSD_REQUEST_ID, X_REQUEST_ID};
 use crate::domain::Connection;
 use crate::domain::agent_headers::{HeaderCategory, family};
 use crate::upstream::{DEFAULT_USER_AGENT, Field};
 
 static REQUEST_ID_NAME: HeaderName = X_REQUEST_ID;
+static EGRESSD_REQUEST_ID_NAME: HeaderName = X_EGRESSD_REQUEST_ID;
 static USER_AGENT_NAME: HeaderName = USER_AGENT;
 static ACCEPT_ENCODING_NAME: HeaderName = ACCEPT_ENCODING;
 
@@ -101,7 +102,9 @@ impl FieldSources<'_> {
         if !has_user_agent && !injected.any(|name| *name == USER_AGENT) {
             fields.push(plain(&USER_AGENT_NAME, DEFAULT_USER_AGENT.as_bytes()));
         }
-        fields.push(plain(&REQUEST_ID_NAME, self.request_id.as_bytes()));
+        let request_id = self.request_id.as_bytes();
+        fields.push(plain(&REQUEST_ID_NAME, request_id));
+        fields.push(plain(&EGRESSD_REQUEST_ID_NAME, request_id));
         if self.is_response_searched {
             fields.push(plain(&ACCEPT_ENCODING_NAME, b"identity"));
         }

@@ -1,12 +1,20 @@
-//! Request ids (`X-Request-Id`): the agent's own if it is harmless, else a new one.
+//! Request ids: the agent's own if it is harmless, else a new one.
+//!
+//! `X-Egressd-Request-Id` carries the id in every response and upstream request. `X-Request-Id`
+//! carries it towards the upstream, and towards the agent unless the upstream sends an id of its
+//! own: an API's support asks for that one.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::list_syntax::field_values;
+use bytes::Bytes;
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::list_syntax::field_values;
+
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_EGRESSD_REQUEST_ID: HeaderName = HeaderName::from_static("x-egressd-request-id");
 
 /// The length of a new id: 16 digits for the worker, 8 for the request.
 const DIGITS: usize = 24;
@@ -75,14 +83,31 @@ impl RequestId {
         }
     }
 
+    /// Adds the id to the fields of a response. An `X-Request-Id` of the upstream stays, and the
+    /// first one is returned.
+    pub(super) fn add_to_response<'h>(
+        &self,
+        headers: &'h mut HeaderMap,
+    ) -> Option<&'h HeaderValue> {
+        let value = self.to_value();
+        headers.insert(X_EGRESSD_REQUEST_ID, value.clone());
+        match headers.entry(X_REQUEST_ID) {
+            Entry::Occupied(upstreams) => Some(upstreams.into_mut()),
+            Entry::Vacant(vacant) => {
+                vacant.insert(value);
+                None
+            }
+        }
+    }
+
     /// Returns the id as the value of a header.
-    pub(super) fn to_value(&self) -> HeaderValue {
+    fn to_value(&self) -> HeaderValue {
         match &self.0 {
             Origin::Agent(id) => id.clone(),
-            // Hexadecimal digits are a valid header value, so the default is never used.
-            Origin::Ours(id) => {
-                HeaderValue::from_bytes(id).unwrap_or(HeaderValue::from_static("0"))
-            }
+            // Bytes with an owner are cloned without a further allocation. Hexadecimal digits are a
+            // valid header value, so the default is never used.
+            Origin::Ours(id) => HeaderValue::from_maybe_shared(Bytes::from_owner(*id))
+                .unwrap_or(HeaderValue::from_static("0")),
         }
     }
 }

@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list_syntax::hop_by_hop_names;
 use super::request_fields::is_alike;
-use super::request_id::X_REQUEST_ID;
 use crate::domain::Connection;
 
 /// The beginnings of names that are dropped.
@@ -58,8 +57,7 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
         | "timing-allow-origin"
         | "use-as-dictionary"
         // Obsolete (RFC 6265), and its path would not be rewritten.
-        | "set-cookie2"
-        | "x-request-id" => true,
+        | "set-cookie2" => true,
         "set-cookie" => !allow_cookies,
         _ => {
             DROPPED_PREFIXES
@@ -93,7 +91,6 @@ pub(super) fn remove_dropped_fields(headers: &mut HeaderMap, connection: &Connec
     for name in dropped {
         headers.remove(name);
     }
-    debug_assert!(!headers.contains_key(X_REQUEST_ID));
     // All connections share one origin. A sandboxed page has an origin of its own, so it cannot
     // read other connections' pages or install a service worker. `nosniff` keeps other content from
     // being run as a page or script.

@@ -13,6 +13,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list_syntax::field_members;
+use super::request_id::X_REQUEST_ID;
 use super::response_fields::is_dropped;
 use crate::domain::Connection;
 
@@ -57,7 +58,7 @@ pub(super) fn passing_trailers(
 /// rewritten there (some clients merge trailers into the head), and names that hyper never writes
 /// in a trailer.
 fn may_pass(name: &HeaderName, connection: &Connection) -> bool {
-    const HEAD_ONLY: [HeaderName; 17] = [
+    const HEAD_ONLY: [HeaderName; 18] = [
         AUTHORIZATION,
         CACHE_CONTROL,
         CONTENT_ENCODING,
@@ -75,6 +76,7 @@ fn may_pass(name: &HeaderName, connection: &Connection) -> bool {
         TE,
         TRAILER,
         X_CONTENT_TYPE_OPTIONS,
+        X_REQUEST_ID,
     ];
     !is_dropped(name.as_str(), connection.allow_cookies) && !HEAD_ONLY.contains(name)
 }

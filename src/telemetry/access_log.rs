@@ -1,7 +1,8 @@
 //! The access log: one line for each exchange.
 //!
 //! A thread of its own formats and writes the lines (`log_writer`), so a standard output that is
-//! not read delays no request. A line has no field for a query, a header value, a body or a secret.
+//! not read delays no request. A line has no field for a query, a body or a secret. Request ids are
+//! the only header values in it.
 
 mod line;
 
@@ -50,8 +51,10 @@ pub enum AccessFilter {
 /// The facts about an ended exchange that its line reports.
 #[derive(Debug)]
 pub struct AccessRecord {
-    /// The value of `X-Request-Id`.
+    /// The value of `X-Egressd-Request-Id`.
     pub request_id: String,
+    /// The upstream's own `X-Request-Id`, if it is short, printable and certainly not a secret.
+    pub upstream_request_id: Option<Box<str>>,
     /// The connection, if the request named an existing one.
     pub connection: Option<ConnectionId>,
     /// The pattern that allowed the request.

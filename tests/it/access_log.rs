@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use crate::support::connection::Connection;
 use crate::support::{Agent, Program, Sidecar, Upstream, connection};
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "time",
     "level",
     "event",
     "request_id",
+    "upstream_request_id",
     "connection",
     "route",
     "method",
@@ -76,6 +77,7 @@ fn a_line_has_every_key_and_the_facts_of_its_exchange() {
     for (key, value) in [
         ("level", json!("info")),
         ("request_id", json!("r-7")),
+        ("upstream_request_id", json!(null)),
         ("connection", json!("crm")),
         ("route", json!("POST /a/{id}")),
         ("method", json!("POST")),
@@ -96,6 +98,51 @@ fn a_line_has_every_key_and_the_facts_of_its_exchange() {
         (&refused["connection"], &refused["upstream_ms"]),
         (&json!(null), &json!(null))
     );
+}
+
+#[test]
+fn the_upstreams_request_id_is_logged_unless_it_may_hold_a_secret() {
+    let long = "x".repeat(128);
+    let too_long = "x".repeat(129);
+    let secret = "token-0123456789abcdef";
+    let open = || connection("crm").allow("/");
+    let unguarded = |connection: Connection| connection.http("reflection_guard", json!(false));
+    for (crm, theirs, logged_id) in [
+        (open(), "req_1", Some("req_1")),
+        (open(), "two \"words\"", Some("two \"words\"")),
+        (open(), &long, Some(long.as_str())),
+        (open(), &too_long, None),
+        (open(), "caf\u{e9}", None),
+        (open(), "", None),
+        (open().bearer(secret), "req_1", Some("req_1")),
+        (open().bearer(secret), secret, None),
+        (unguarded(open().bearer(secret)), "req_1", None),
+        (unguarded(open()), "req_1", Some("req_1")),
+        // Secrets that are too short to be searched for.
+        (open().bearer("short"), "req_short", None),
+        (
+            open().static_header("X-API-Key", "short"),
+            "req_short",
+            None,
+        ),
+    ] {
+        let up = Upstream::reply(format!(
+            "HTTP/1.1 200 OK\r\nX-Request-Id: {theirs}\r\nContent-Length: 0\r\n\r\n"
+        ));
+        let (sidecar, reader) = logged(crm.upstream(&up), LineFormat::Json);
+        let reply = Agent::connect(&sidecar).get("/crm/x");
+        let is_reflected = theirs == secret;
+        assert_eq!(
+            reply.status,
+            if is_reflected { 502 } else { 200 },
+            "{theirs}"
+        );
+        drop(sidecar);
+        let line = lines(reader).remove(0);
+        let parsed: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(parsed["upstream_request_id"], json!(logged_id), "{line}");
+        assert!(!line.contains(secret), "{line}");
+    }
 }
 
 /// Sends paths, queries, header values and methods that would colour, split or fill a log.

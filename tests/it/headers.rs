@@ -570,40 +570,80 @@ fn a_user_agent_is_added_only_where_there_is_none() {
     assert!(added.starts_with("egressd"), "{added}");
 }
 
+/// The values that an agent sends as its request id, and whether egressd uses them.
+const REQUEST_IDS: [(&str, bool); 4] = [
+    ("mine-1.A_b", true),
+    ("two words", false),
+    ("a\"b", false),
+    ("", false),
+];
+
 #[test]
-fn a_request_id_is_kept_or_made_and_the_upstreams_replaced() {
-    let up =
-        Upstream::reply("HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n");
+fn a_request_id_is_kept_or_made() {
+    let up = Upstream::reply("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let long = "a".repeat(129);
     let legal = "a".repeat(128);
-    for (given, kept) in [
-        ("mine-1.A_b", true),
-        (legal.as_str(), true),
-        (long.as_str(), false),
-        ("two words", false),
-        ("a\"b", false),
-        ("", false),
-    ] {
+    for (given, kept) in REQUEST_IDS
+        .into_iter()
+        .chain([(legal.as_str(), true), (long.as_str(), false)])
+    {
         let before = up.requests().len();
-        let reply =
-            Agent::connect(&sidecar).request("GET", "/crm/x", &[("X-Request-Id", given)], b"");
-        let answered = reply
-            .expect_status(200)
-            .fields
-            .single_value("x-request-id")
-            .expect("an id");
-        let sent = up.requests()[before]
-            .fields
-            .single_value("x-request-id")
-            .expect("an id");
-        assert_eq!(answered, sent);
-        assert_eq!(sent == given, kept, "{given:?} became {sent:?}");
-        assert!(!sent.is_empty() && sent.len() <= 128);
+        // An agent cannot set the id in egressd's own header.
+        let fields = [
+            ("X-Request-Id", given),
+            ("X-Egressd-Request-Id", "planted"),
+            ("X_Egressd_Request_Id", "planted"),
+        ];
+        let reply = Agent::connect(&sidecar).request("GET", "/crm/x", &fields, b"");
+        let sent = &up.requests()[before].fields;
+        let id = sent.single_value("x-request-id").expect("an id");
+        assert_eq!(sent.single_value("x-egressd-request-id"), Some(id.clone()));
+        assert_eq!(sent.all("x_egressd_request_id"), [""; 0]);
+        let answered = &reply.expect_status(200).fields;
+        for name in ["x-request-id", "x-egressd-request-id"] {
+            assert_eq!(answered.single_value(name), Some(id.clone()), "{name}");
+        }
+        assert_eq!(id == given, kept, "{given:?} became {id:?}");
+        assert!(!id.is_empty() && id.len() <= 128);
     }
     let mut agent = Agent::connect(&sidecar);
     let ids: Vec<_> = (0..2)
         .map(|_| agent.get("/crm/x").fields.single_value("x-request-id"))
         .collect();
     assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn the_upstreams_request_id_reaches_the_agent() {
+    for theirs in [
+        &["req_011CSHoEeqs5C35K2UUqR7Fy"][..],
+        &["not \"harmless\" \u{e9}"],
+        &["one", "two"],
+        &[""],
+    ] {
+        let lines = theirs.iter().map(|id| format!("X-Request-Id: {id}\r\n"));
+        let up = Upstream::reply(format!(
+            "HTTP/1.1 200 OK\r\n{}X-Egressd-Request-Id: planted\r\nContent-Length: 0\r\n\r\n",
+            lines.collect::<String>()
+        ));
+        let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+        let fields = [("X-Request-Id", "mine")];
+        let reply = Agent::connect(&sidecar).request("GET", "/crm/x", &fields, b"");
+        let answered = &reply.expect_status(200).fields;
+        assert_eq!(answered.all("x-request-id"), theirs);
+        assert_eq!(answered.all("x-egressd-request-id"), ["mine"]);
+        let sent = up.only_request().fields;
+        assert_eq!(sent.all("x-request-id"), ["mine"]);
+    }
+}
+
+#[test]
+fn the_list_of_connections_has_the_request_id() {
+    let (_up, sidecar) = world();
+    let fields = [("X-Request-Id", "mine")];
+    let reply = Agent::connect(&sidecar).request("GET", "/", &fields, b"");
+    let answered = &reply.expect_status(200).fields;
+    assert_eq!(answered.all("x-request-id"), ["mine"]);
+    assert_eq!(answered.all("x-egressd-request-id"), ["mine"]);
 }

@@ -89,6 +89,11 @@ impl Token {
         self.secret.as_ref()
     }
 
+    /// Returns whether responses are searched for the token: it is not too short.
+    pub fn is_searched_for(&self) -> bool {
+        self.secret.is_some()
+    }
+
     /// Returns the time since the token was requested.
     pub fn age(&self) -> Duration {
         self.clock.now().saturating_since(self.requested_at)

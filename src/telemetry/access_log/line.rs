@@ -29,11 +29,12 @@ struct JsonLine<'a>(Timestamp, &'a AccessRecord);
 impl Serialize for JsonLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(at, record) = self;
-        let mut line = serializer.serialize_struct("JsonLine", 16)?;
+        let mut line = serializer.serialize_struct("JsonLine", 17)?;
         line.serialize_field("time", &Time(*at))?;
         line.serialize_field("level", record.outcome.level())?;
         line.serialize_field("event", "exchange")?;
         line.serialize_field("request_id", &record.request_id)?;
+        line.serialize_field("upstream_request_id", &record.upstream_request_id)?;
         line.serialize_field("connection", &record.connection)?;
         line.serialize_field("route", &record.route)?;
         line.serialize_field("method", &shown_method(record))?;
@@ -71,7 +72,7 @@ fn append_text(at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
     // `write!` to a `Vec` cannot fail.
     let _written = writeln!(
         into,
-        "{} {} {} {} {} {} {} {} ms {} B up {} B down {}",
+        "{} {} {} {} {} {} {} {} ms {} B up {} B down {} {}",
         Time(at),
         record.status.as_ref().map_or("-", |status| status.as_str()),
         shown_method(record).unwrap_or("-").escape_default(),
@@ -83,6 +84,8 @@ fn append_text(at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         record.request_bytes,
         record.response_bytes,
         record.request_id,
+        // Last, because it may contain spaces.
+        record.upstream_request_id.as_deref().unwrap_or("-"),
     );
 }
 

@@ -152,7 +152,7 @@ fn search_end(buffer: &[u8], progress: &mut HeadProgress) -> bool {
 }
 
 /// Room for the fields that the proxy adds, because growing a map takes longer than filling it.
-const ADDED_FIELDS: usize = 3;
+const ADDED_FIELDS: usize = 4;
 
 /// A head whose values are not copied out of the buffer yet.
 enum Refined {

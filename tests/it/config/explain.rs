@@ -48,12 +48,12 @@ const ROWS: &[(&str, Exit, &str)] = &[
     (
         "GET http://127.0.0.1:8080/crm/users/1",
         Exit::Success,
-        "  added       host, x-tenant, user-agent, x-request-id, accept-encoding, authorization\n",
+        "  added       host, x-tenant, user-agent, x-request-id, x-egressd-request-id, accept-encoding, authorization\n",
     ),
     (
         "GET /unsearched/",
         Exit::Success,
-        "  added       host, accept-encoding, user-agent, x-request-id, authorization\n",
+        "  added       host, accept-encoding, user-agent, x-request-id, x-egressd-request-id, authorization\n",
     ),
     ("GET /", Exit::Success, "list of connections"),
     (
@@ -186,7 +186,7 @@ const HEADER_ROWS: &[HeaderRow] = &[
             "Authorization: Bearer mine",
             "X-Vault-Token: v",
         ],
-        "host x-tenant user-agent x-request-id accept-encoding authorization",
+        "host x-tenant user-agent x-request-id x-egressd-request-id accept-encoding authorization",
         "accept",
         "authorization x-vault-token",
     ),
@@ -194,7 +194,7 @@ const HEADER_ROWS: &[HeaderRow] = &[
     (
         "unsearched",
         &["X-Vault-Token: v", "User-Agent: mine", "X-API-Key: k"],
-        "host accept-encoding x-request-id authorization",
+        "host accept-encoding x-request-id x-egressd-request-id authorization",
         "x-vault-token user-agent",
         "x-api-key",
     ),
@@ -202,7 +202,7 @@ const HEADER_ROWS: &[HeaderRow] = &[
     (
         "crm",
         &["X-Tenant: acme", "Accept: a/b"],
-        "host x-tenant user-agent x-request-id accept-encoding authorization",
+        "host x-tenant user-agent x-request-id x-egressd-request-id accept-encoding authorization",
         "accept",
         "x-tenant",
     ),
@@ -215,7 +215,7 @@ const HEADER_ROWS: &[HeaderRow] = &[
             "Connection: x-hop",
             "X-Hop: 1",
         ],
-        "host x-tenant user-agent accept-encoding authorization",
+        "host x-tenant user-agent x-egressd-request-id accept-encoding authorization",
         "x-request-id",
         "x_tenant connection x-hop",
     ),
@@ -226,7 +226,7 @@ const HEADER_ROWS: &[HeaderRow] = &[
             "Accept:a/b;charset=x",
             "Accept-Encoding: br",
         ],
-        "host x-tenant user-agent x-request-id accept-encoding authorization",
+        "host x-tenant user-agent x-request-id x-egressd-request-id accept-encoding authorization",
         "accept",
         "x-request-id accept-encoding",
     ),
@@ -324,7 +324,7 @@ fn json_has_the_content_of_the_text() {
         "method": "GET",
         "upstream_url": "https://api.example.com/base/users/1?q",
         "passed": [],
-        "added": ["host", "x-tenant", "user-agent", "x-request-id", "accept-encoding", "authorization"],
+        "added": ["host", "x-tenant", "user-agent", "x-request-id", "x-egressd-request-id", "accept-encoding", "authorization"],
         "added_to_body": [],
         "dropped": [],
     });

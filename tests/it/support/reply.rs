@@ -115,6 +115,7 @@ impl Reply {
         assert_eq!(document["status"], self.status, "{document}");
         assert_eq!(field("x-egressd-error"), member("code"));
         assert_eq!(field("x-request-id"), member("request_id"));
+        assert_eq!(field("x-egressd-request-id"), member("request_id"));
         let proxy_status = field("proxy-status");
         let error = proxy_status.strip_prefix("egressd; error=");
         let error = error.unwrap_or_else(|| panic!("Proxy-Status: {proxy_status}"));
