@@ -1,0 +1,68 @@
+//! The problem document of a refusal.
+
+use serde::Serialize;
+
+use super::Refusal;
+use crate::proxy::request_id::RequestId;
+use crate::snapshot::ConnectionEntry;
+
+/// The most patterns that a refusal lists. A connection may have thousands.
+const MAX_LISTED_ROUTES: usize = 100;
+
+/// The members of a problem document (RFC 9457 §3).
+#[derive(Debug, Serialize)]
+pub(in crate::proxy) struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    connection: Option<&'a str>,
+    blame: &'a str,
+    retryable: bool,
+    /// `None` in `explain`, where there is no request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_routes: Option<Vec<&'a str>>,
+}
+
+impl Refusal {
+    /// Returns the patterns that the document lists, at most [`MAX_LISTED_ROUTES`]. `None` if it
+    /// has no such list.
+    pub(in crate::proxy) fn listed_routes<'e>(
+        &self,
+        entry: Option<&'e ConnectionEntry>,
+    ) -> Option<Vec<&'e str>> {
+        let patterns = entry
+            .filter(|_| self.lists_routes)?
+            .connection
+            .routes
+            .patterns();
+        let listed = patterns.iter().take(MAX_LISTED_ROUTES);
+        Some(listed.map(crate::route::Pattern::as_str).collect())
+    }
+
+    /// Returns the document. `entry` is the connection, if it was found before the refusal.
+    pub(in crate::proxy) fn document<'a>(
+        &'a self,
+        entry: Option<&'a ConnectionEntry>,
+        request_id: Option<&'a RequestId>,
+    ) -> Document<'a> {
+        Document {
+            r#type: format!("urn:egressd:refusal:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            connection: entry.map(|entry| entry.connection.id.as_str()),
+            blame: self.code.blame().as_str(),
+            retryable: self.code.is_retryable(),
+            request_id: request_id.map(RequestId::as_str),
+            cause: self.cause,
+            allowed_routes: self.listed_routes(entry),
+        }
+    }
+}

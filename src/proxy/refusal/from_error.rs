@@ -1,0 +1,201 @@
+//! The refusals that report a failure of an exchange.
+
+use super::Refusal;
+use crate::credential::{Reason, Unavailable};
+use crate::domain::address::ForbiddenAddress;
+use crate::proxy::code::RefusalCode;
+use crate::proxy::error::{AgentFault, ExchangeError};
+use crate::upstream::Failure;
+use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
+
+impl From<ExchangeError> for Refusal {
+    fn from(error: ExchangeError) -> Self {
+        let (code, cause) = match error {
+            ExchangeError::Upstream(failure) => upstream_code(failure),
+            ExchangeError::ConnectTimeout(_) => {
+                upstream_code(Failure::Connect(ConnectFault::Timeout))
+            }
+            ExchangeError::Reflected => (RefusalCode::CredentialReflected, None),
+            ExchangeError::Unsearchable => (
+                RefusalCode::CredentialReflected,
+                Some("unsearchable_charset"),
+            ),
+            ExchangeError::Exposed => (RefusalCode::CredentialExposed, None),
+            ExchangeError::Panicked => (RefusalCode::InternalError, None),
+            ExchangeError::DeadlineExceeded(_) => (RefusalCode::UpstreamTimeout, None),
+            ExchangeError::ResponseTooLarge(_) => (RefusalCode::ResponseTooLarge, None),
+            ExchangeError::Agent(AgentFault::TooLarge { .. }) => {
+                (RefusalCode::RequestTooLarge, None)
+            }
+            ExchangeError::Agent(AgentFault::Idle(_) | AgentFault::DeadlineExceeded(_)) => {
+                (RefusalCode::RequestTimeout, None)
+            }
+            ExchangeError::Agent(
+                AgentFault::Malformed | AgentFault::FrameFlood(_) | AgentFault::Gone,
+            ) => (RefusalCode::MalformedRequest, None),
+        };
+        let mut detail = error_sentence(error);
+        if let Some(advice) = advice(error) {
+            detail.push(' ');
+            detail.push_str(advice);
+        }
+        let mut refusal = Self::new(code, detail);
+        refusal.proxy_status = error.proxy_status();
+        refusal.cause = cause;
+        refusal.agent_gone = error == ExchangeError::Agent(AgentFault::Gone);
+        refusal
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        ExchangeError::from(failure).into()
+    }
+}
+
+impl From<AgentFault> for Refusal {
+    fn from(fault: AgentFault) -> Self {
+        ExchangeError::from(fault).into()
+    }
+}
+
+/// Returns the code and the cause for a failure of the upstream.
+fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
+    match failure {
+        Failure::AddressRefused(_) | Failure::OwnListener => (RefusalCode::AddressRefused, None),
+        // A timeout is a 504 at every step. Other failures of a step are a 502.
+        Failure::Dns(DnsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("dns")),
+        Failure::Connect(ConnectFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("connect")),
+        Failure::Tls(TlsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("tls")),
+        Failure::Dns(_) => (RefusalCode::UpstreamUnreachable, Some("dns")),
+        Failure::Connect(_) => (RefusalCode::UpstreamUnreachable, Some("connect")),
+        Failure::Tls(TlsFault::CertificateRequired) => (
+            RefusalCode::UpstreamUnreachable,
+            Some("certificate_required"),
+        ),
+        Failure::Tls(_) => (RefusalCode::UpstreamUnreachable, Some("tls")),
+        Failure::Closed | Failure::Protocol(_) => (RefusalCode::UpstreamProtocolError, None),
+        Failure::TooLarge => (RefusalCode::ResponseTooLarge, None),
+        Failure::CredentialExpired => (RefusalCode::CredentialUnavailable, None),
+        Failure::ResourcesExhausted => (RefusalCode::Overloaded, Some("shortage")),
+        Failure::RequestBody => (RefusalCode::MalformedRequest, None),
+        Failure::Misdirected | Failure::Panicked => (RefusalCode::InternalError, None),
+    }
+}
+
+/// Returns what the agent or the operator can do about an error, as a sentence. `None` if the
+/// error itself or `retryable` states it.
+fn advice(error: ExchangeError) -> Option<&'static str> {
+    use ExchangeError::{Reflected, ResponseTooLarge, Unsearchable, Upstream};
+    if let Upstream(Failure::AddressRefused(ForbiddenAddress::NotGlobal(_))) = error {
+        return Some(
+            "The operator can allow the range in the connection's `allowed_private_cidrs`.",
+        );
+    }
+    if let Upstream(Failure::Tls(TlsFault::Certificate(_) | TlsFault::CertificateRequired)) = error
+    {
+        return Some("Retrying does not help; the operator can run `egressd probe <id>`.");
+    }
+    if matches!(error, ResponseTooLarge(_) | Upstream(Failure::TooLarge)) {
+        return Some("Request less, such as a smaller page.");
+    }
+    matches!(error, Reflected | Unsearchable)
+        .then_some("Do not repeat the request; use another route.")
+}
+
+fn error_sentence(error: ExchangeError) -> String {
+    let mut text = error.to_string();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text + "."
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(unavailable: Unavailable) -> Self {
+        let Unavailable {
+            reason,
+            retry_after,
+        } = unavailable;
+        // At least one second: a `Retry-After` of 0 would invite an immediate retry.
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let code = if reason == Reason::ResourcesExhausted {
+            RefusalCode::Overloaded
+        } else {
+            RefusalCode::CredentialUnavailable
+        };
+        let mut refusal = Self::new(
+            code,
+            format!("The request was not sent: {reason}. Try again in {seconds} s."),
+        );
+        refusal.cause = reason.cause();
+        refusal.retry_after = u32::try_from(seconds).ok();
+        refusal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ExchangeError, ForbiddenAddress, Refusal, RefusalCode};
+    use crate::credential::{Reason, Unavailable};
+    use crate::upstream::Failure;
+    use http::Method;
+    use std::time::Duration;
+
+    #[test]
+    fn a_shortage_of_resources_is_an_overload_of_the_proxy() {
+        // F-270
+        let unavailable = |reason| Unavailable {
+            reason,
+            retry_after: Duration::from_millis(1500),
+        };
+        let to_endpoint = Refusal::from(unavailable(Failure::ResourcesExhausted.into()));
+        for refusal in [Refusal::from(Failure::ResourcesExhausted), to_endpoint] {
+            assert_eq!(refusal.code(), RefusalCode::Overloaded);
+            assert_eq!(refusal.proxy_status, "connection_limit_reached");
+            assert_eq!(refusal.cause, Some("shortage"));
+            assert!(refusal.retry_after.is_some());
+        }
+        let other = Refusal::from(unavailable(Reason::Timeout));
+        assert_eq!(other.code(), RefusalCode::CredentialUnavailable);
+    }
+
+    #[test]
+    fn only_an_address_that_the_setting_can_allow_leads_to_it() {
+        for (forbidden, is_named) in [
+            (ForbiddenAddress::NotGlobal("private"), true),
+            (ForbiddenAddress::Never("cloud metadata"), false),
+        ] {
+            let refusal = Refusal::from(Failure::AddressRefused(forbidden));
+            let names_setting = refusal.detail().contains("`allowed_private_cidrs`");
+            assert_eq!(names_setting, is_named, "{}", refusal.detail());
+        }
+    }
+
+    #[test]
+    fn only_a_sent_request_with_an_unsafe_method_is_not_to_be_repeated() {
+        let late = || Refusal::from(ExchangeError::DeadlineExceeded(Duration::from_secs(5)));
+        for (method, was_sent, warns) in [
+            (Method::POST, true, true),
+            (Method::DELETE, true, true),
+            (Method::POST, false, false),
+            (Method::GET, true, false),
+        ] {
+            let refusal = late().warning_of_repetition(&method, was_sent);
+            let warned = refusal.detail().ends_with("check before repeating it.");
+            assert_eq!(warned, warns, "{method}: {}", refusal.detail());
+        }
+    }
+
+    #[test]
+    fn a_connect_timeout_names_its_setting() {
+        let refusal = Refusal::from(ExchangeError::ConnectTimeout(Duration::from_secs(5)));
+        assert_eq!(refusal.code(), RefusalCode::UpstreamTimeout);
+        assert_eq!(refusal.cause, Some("connect"));
+        assert_eq!(refusal.proxy_status, "connection_timeout");
+        assert_eq!(
+            refusal.detail(),
+            "The upstream did not accept the connection in time (`egress.connect_timeout_seconds` is 5)."
+        );
+    }
+}
