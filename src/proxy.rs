@@ -31,6 +31,7 @@ mod head_fields;
 mod identify;
 mod list_syntax;
 mod location;
+mod negotiation;
 mod panics;
 mod pipeline;
 mod prepare;

@@ -2,6 +2,7 @@
 //! and an error type of RFC 9209.
 
 use http::StatusCode;
+use hyper::ext::ReasonPhrase;
 
 /// The party that has to change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,55 @@ impl Blame {
     }
 }
 
+/// Expands to the standard reason phrase of a status (RFC 9110 §15).
+macro_rules! standard_phrase {
+    (BAD_REQUEST) => {
+        "Bad Request"
+    };
+    (FORBIDDEN) => {
+        "Forbidden"
+    };
+    (NOT_FOUND) => {
+        "Not Found"
+    };
+    (METHOD_NOT_ALLOWED) => {
+        "Method Not Allowed"
+    };
+    (REQUEST_TIMEOUT) => {
+        "Request Timeout"
+    };
+    (PAYLOAD_TOO_LARGE) => {
+        "Payload Too Large"
+    };
+    (URI_TOO_LONG) => {
+        "URI Too Long"
+    };
+    (MISDIRECTED_REQUEST) => {
+        "Misdirected Request"
+    };
+    (REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+        "Request Header Fields Too Large"
+    };
+    (INTERNAL_SERVER_ERROR) => {
+        "Internal Server Error"
+    };
+    (NOT_IMPLEMENTED) => {
+        "Not Implemented"
+    };
+    (BAD_GATEWAY) => {
+        "Bad Gateway"
+    };
+    (SERVICE_UNAVAILABLE) => {
+        "Service Unavailable"
+    };
+    (GATEWAY_TIMEOUT) => {
+        "Gateway Timeout"
+    };
+    (HTTP_VERSION_NOT_SUPPORTED) => {
+        "HTTP Version Not Supported"
+    };
+}
+
 macro_rules! codes {
     ($($variant:ident: $name:literal, $status:ident, $blame:ident, $retryable:literal, $proxy_status:literal, $title:literal;)*) => {
         /// The reason why egressd answers a request itself.
@@ -45,12 +95,25 @@ macro_rules! codes {
                 match self { $(Self::$variant => StatusCode::$status),* }
             }
 
+            /// Returns the reason phrase of the status line: the standard one and the code. Some
+            /// clients show nothing else of a response.
+            pub fn reason_phrase(self) -> ReasonPhrase {
+                match self {
+                    $(Self::$variant => const {
+                        ReasonPhrase::from_static(
+                            concat!(standard_phrase!($status), " (egressd: ", $name, ")").as_bytes(),
+                        )
+                    }),*
+                }
+            }
+
             /// Returns the party that has to change something.
             pub fn blame(self) -> Blame {
                 match self { $(Self::$variant => Blame::$blame),* }
             }
 
-            /// Returns whether the same request may succeed later.
+            /// Returns whether the same request may succeed later. A refusal can have a
+            /// permanent reason all the same.
             pub fn is_retryable(self) -> bool {
                 match self { $(Self::$variant => $retryable),* }
             }
@@ -142,5 +205,14 @@ mod tests {
         let names: std::collections::HashSet<_> =
             RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(names.len(), RefusalCode::ALL.len());
+    }
+
+    #[test]
+    fn reason_phrases_begin_with_the_standard_one() {
+        for code in RefusalCode::ALL {
+            let standard = code.status().canonical_reason().unwrap();
+            let expected = format!("{standard} (egressd: {})", code.as_str());
+            assert_eq!(code.reason_phrase().as_bytes(), expected.as_bytes());
+        }
     }
 }

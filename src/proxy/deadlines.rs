@@ -30,7 +30,7 @@ impl PassedLimit {
         match self.limit {
             ExceededLimit::Grace => Refusal::new(
                 RefusalCode::Draining,
-                "egressd stopped before the upstream answered. The upstream may have processed the request.",
+                "egressd stopped before the upstream answered.",
             ),
             ExceededLimit::Exchange if !self.awaits_agent_body => {
                 ExchangeError::DeadlineExceeded(exchange_timeout).into()

@@ -4,17 +4,16 @@
 
 mod cache;
 mod markdown;
-mod negotiation;
 mod template;
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
+use super::negotiation::{Representation, preferred_representation};
 use crate::route::Pattern;
 use crate::snapshot::{ConnectionEntry, Snapshot};
 pub use cache::ListingCache;
-use negotiation::{Representation, preferred_representation};
 pub(super) use template::FilledTemplate;
 use template::Template;
 

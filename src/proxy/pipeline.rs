@@ -71,11 +71,14 @@ impl Serve for Proxy {
                         limit.to_refusal(&timers, exchange.timeout())
                     }
                 };
-                let was_sent = exchange.request.was_sent();
-                let refusal = refusal.warning_of_repetition(&head.method, was_sent);
+                let refusal = if exchange.request.was_sent() {
+                    refusal.after_sending(&head.method)
+                } else {
+                    refusal
+                };
                 exchange.response.refuse(&refusal);
                 let entry = exchange.entry.as_deref();
-                let response = refusal.response(entry, &exchange.request_id);
+                let response = refusal.response(&head.headers, entry, &exchange.request_id);
                 send_generated(
                     response.map(GeneratedBody::Whole),
                     &head.method,

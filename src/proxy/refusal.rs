@@ -8,9 +8,11 @@ mod headers;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::header::ACCEPT;
+use http::{HeaderMap, Method, Response};
 
 use super::code::RefusalCode;
+use super::negotiation::excludes_problem_json;
 use super::request_id::RequestId;
 use crate::route::MethodSet;
 use crate::snapshot::ConnectionEntry;
@@ -25,6 +27,10 @@ pub struct Refusal {
     detail: Cow<'static, str>,
     proxy_status: &'static str,
     cause: Option<&'static str>,
+    /// `true` if a repetition of the request can help and is safe.
+    is_retryable: bool,
+    /// `true` if a byte of the request may have reached the upstream.
+    was_sent: bool,
     retry_after: Option<u32>,
     allow: Option<MethodSet>,
     lists_routes: bool,
@@ -40,6 +46,8 @@ impl Refusal {
             detail: detail.into(),
             proxy_status: code.proxy_status(),
             cause: None,
+            is_retryable: code.is_retryable(),
+            was_sent: false,
             retry_after: code.retry_after(),
             allow: None,
             lists_routes: false,
@@ -59,10 +67,17 @@ impl Refusal {
         self
     }
 
-    /// Adds a warning to a timeout after which the upstream may have processed the request. A
-    /// request with a safe method (RFC 9110 §9.2.1) changes nothing, so it can be repeated.
-    pub(super) fn warning_of_repetition(mut self, method: &Method, was_sent: bool) -> Self {
-        if self.code == RefusalCode::UpstreamTimeout && was_sent && !method.is_safe() {
+    /// States that a byte of the request may have reached the upstream, so the upstream may have
+    /// processed the request. A repetition is then safe only if the method is one of those that
+    /// agents and upstreams treat as idempotent (RFC 9110 §9.2.2).
+    pub(super) fn after_sending(mut self, method: &Method) -> Self {
+        self.was_sent = true;
+        let is_idempotent = matches!(
+            *method,
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        );
+        if self.is_retryable && !is_idempotent {
+            self.is_retryable = false;
             self.detail
                 .to_mut()
                 .push_str(" The API may have processed the request: check before repeating it.");
@@ -91,18 +106,24 @@ impl Refusal {
         self.allow.map(MethodSet::allow_value)
     }
 
-    /// Returns the response. `entry` is the connection, if it was found before the refusal.
+    /// Returns the response to a request with these fields. `entry` is the connection, if it was
+    /// found before the refusal.
     pub(super) fn response(
         &self,
+        fields: &HeaderMap,
         entry: Option<&ConnectionEntry>,
         request_id: &RequestId,
     ) -> Response<Bytes> {
+        let content_type = if excludes_problem_json(fields.get_all(ACCEPT)) {
+            "application/json"
+        } else {
+            "application/problem+json"
+        };
         let document = self.document(entry, Some(request_id));
-        // A document of strings and numbers always serialises.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
-        let mut response = Response::new(Bytes::from(body));
+        let mut response = Response::new(document.to_bytes());
         *response.status_mut() = self.code.status();
-        self.write_headers(response.headers_mut(), request_id);
+        response.extensions_mut().insert(self.code.reason_phrase());
+        self.write_headers(response.headers_mut(), content_type, request_id);
         response
     }
 }

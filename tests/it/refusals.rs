@@ -113,6 +113,8 @@ struct Row {
     status: u16,
     blame: &'static str,
     retryable: bool,
+    /// `true` if a byte of the request reaches the upstream.
+    sent: bool,
     /// The error type of RFC 9209.
     error: &'static str,
     /// The connection that the document names.
@@ -137,6 +139,7 @@ const fn agent(status: u16, code: &'static str, error: &'static str, how: How) -
         status,
         blame: "agent",
         retryable: false,
+        sent: false,
         error,
         connection: None,
         how,
@@ -165,6 +168,10 @@ impl Row {
             ..self
         }
     }
+
+    const fn sent(self) -> Self {
+        Self { sent: true, ..self }
+    }
 }
 
 const DENIED: &str = "http_request_denied";
@@ -181,7 +188,7 @@ const ROWS: &[Row] = &[
     agent(404, "connection_not_found", DENIED, Get("/nope/x")),
     agent(405, "method_not_allowed", DENIED, Raw("DELETE /crm/ok HTTP/1.1\r\nHost: localhost\r\n\r\n")).for_connection("crm"),
     agent(405, "connect_refused", ERROR, Raw("CONNECT x:443 HTTP/1.1\r\nHost: localhost\r\n\r\n")),
-    Row { retryable: true, ..agent(408, "request_timeout", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na")).for_connection("crm") },
+    agent(408, "request_timeout", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na")).for_connection("crm").sent(),
     agent(413, "request_too_large", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n")).for_connection("crm"),
     agent(414, "target_too_long", ERROR, Story(|world| Agent::connect(&world.sidecar).get(&"/a".repeat(4097)))),
     agent(421, "host_not_allowed", DENIED, Raw("GET /crm/ok HTTP/1.1\r\nHost: evil.com\r\n\r\n")),
@@ -189,13 +196,13 @@ const ROWS: &[Row] = &[
     agent(505, "http_version_refused", ERROR, Raw("GET /crm/ok HTTP/1.0\r\nHost: localhost\r\n\r\n")),
     upstream(502, "upstream_unreachable", "connection_refused", Get("/closed/x")).for_connection("closed"),
     upstream(502, "upstream_unreachable", "dns_error", Get("/nameless/x")).for_connection("nameless"),
-    upstream(502, "upstream_unreachable", "tls_certificate_error", Get("/untrusted/x")).for_connection("untrusted"),
+    upstream(502, "upstream_unreachable", "tls_certificate_error", Get("/untrusted/x")).for_connection("untrusted").final_(),
     upstream(502, "upstream_unreachable", "tls_protocol_error", Get("/plaintext/x")).for_connection("plaintext"),
-    upstream(502, "upstream_protocol_error", "http_protocol_error", Get("/bad/garbage")).for_connection("bad"),
+    upstream(502, "upstream_protocol_error", "http_protocol_error", Get("/bad/garbage")).for_connection("bad").sent(),
     upstream(502, "address_refused", "destination_ip_prohibited", Get("/inside/x")).for_connection("inside").final_(),
-    upstream(502, "response_too_large", "http_response_body_size", Get("/bad/large")).for_connection("bad").final_(),
-    upstream(502, "credential_reflected", "http_protocol_error", Get("/leaky/reflection")).for_connection("leaky").final_(),
-    upstream(504, "upstream_timeout", "connection_read_timeout", Get("/slow/x")).for_connection("slow"),
+    upstream(502, "response_too_large", "http_response_body_size", Get("/bad/large")).for_connection("bad").final_().sent(),
+    upstream(502, "credential_reflected", "http_protocol_error", Get("/leaky/reflection")).for_connection("leaky").final_().sent(),
+    upstream(504, "upstream_timeout", "connection_read_timeout", Get("/slow/x")).for_connection("slow").sent(),
     Row { blame: "proxy", ..upstream(503, "draining", "proxy_internal_response", Story(drain)) },
     Row { blame: "proxy", ..upstream(503, "overloaded", "connection_limit_reached", Story(overload)).for_connection("busy") },
 ];
@@ -284,10 +291,11 @@ fn every_refusal_is_as_in_the_table() {
         let problem = reply.refused(row.status, row.code);
         let found = (
             problem.blame.as_str(),
-            problem.retryable,
+            (problem.retryable, problem.sent),
             problem.error.as_str(),
         );
-        assert_eq!(found, (row.blame, row.retryable, row.error), "{}", row.code);
+        let expected = (row.blame, (row.retryable, row.sent), row.error);
+        assert_eq!(found, expected, "{}", row.code);
         assert_eq!(
             problem.connection.as_deref(),
             row.connection,
@@ -348,15 +356,84 @@ fn the_failed_step_towards_the_upstream_is_named() {
 }
 
 #[test]
-fn a_timeout_of_an_unsafe_request_warns_of_its_repetition() {
+fn a_sent_request_may_be_repeated_only_if_its_method_is_idempotent() {
     let world = world();
-    for (method, warns) in [("GET", false), ("DELETE", true)] {
-        let request = format!("{method} /slow/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let reply = Agent::connect(&world.sidecar).exchange(request);
-        let problem = reply.refused(504, "upstream_timeout");
-        let warning = "The API may have processed the request: check before repeating it.";
-        assert_eq!(problem.detail.ends_with(warning), warns, "{method}");
+    let body = "Content-Length: 2\r\n\r\nab";
+    for (target, status, code) in [
+        ("/slow/x", 504, "upstream_timeout"),
+        ("/bad/garbage", 502, "upstream_protocol_error"),
+    ] {
+        for (method, rest, is_safe) in [
+            ("GET", "\r\n", true),
+            ("HEAD", "\r\n", true),
+            ("DELETE", "\r\n", true),
+            ("PUT", body, true),
+            ("POST", body, false),
+            ("PATCH", body, false),
+        ] {
+            let before = world.hostile.requests().len();
+            let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{rest}");
+            let mut agent = Agent::connect(&world.sidecar);
+            agent.send(request);
+            if method == "HEAD" {
+                let advice = agent.head_reply().fields.single_value("x-should-retry");
+                assert_eq!(advice, None, "{target}");
+                continue;
+            }
+            let problem = agent.reply().refused(status, code);
+            assert_eq!(
+                (problem.retryable, problem.sent),
+                (is_safe, true),
+                "{method} {target}"
+            );
+            let warning = "The API may have processed the request: check before repeating it.";
+            assert_eq!(
+                problem.detail.ends_with(warning),
+                !is_safe,
+                "{method} {target}"
+            );
+            assert_eq!(
+                world.hostile.requests().len(),
+                before + 1,
+                "{method} {target}"
+            );
+        }
     }
+    // Nothing was sent, so any method may be repeated.
+    let request = format!("POST /closed/x HTTP/1.1\r\nHost: localhost\r\n{body}");
+    let reply = Agent::connect(&world.sidecar).exchange(request);
+    let problem = reply.refused(502, "upstream_unreachable");
+    assert_eq!((problem.retryable, problem.sent), (true, false));
+}
+
+#[test]
+fn a_refusal_has_the_json_type_that_the_agent_accepts() {
+    let world = world();
+    for (accept, content_type) in [
+        ("application/json", "application/json"),
+        ("application/vnd.github+json", "application/json"),
+        ("application/json, */*;q=0", "application/json"),
+        (
+            "application/json, text/plain, */*",
+            "application/problem+json",
+        ),
+        (
+            "application/json, application/problem+json",
+            "application/problem+json",
+        ),
+        ("application/*", "application/problem+json"),
+        ("text/html", "application/problem+json"),
+        ("application/json;q=0", "application/problem+json"),
+    ] {
+        let request =
+            format!("GET /crm/other HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        let reply = Agent::connect(&world.sidecar).exchange(request);
+        reply.refused(403, "route_not_allowed");
+        let found = reply.fields.single_value("content-type");
+        assert_eq!(found.as_deref(), Some(content_type), "{accept}");
+        assert_eq!(reply.reason, "Forbidden (egressd: route_not_allowed)");
+    }
+    assert!(world.up.requests().is_empty());
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::negotiation::Representation;
 use super::template::Template;
 use super::{json, markdown};
+use crate::proxy::negotiation::Representation;
 use crate::snapshot::Snapshot;
 
 /// The lists of one generation.

@@ -1,5 +1,6 @@
 //! The problem document of a refusal.
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::Refusal;
@@ -20,13 +21,34 @@ pub(in crate::proxy) struct Document<'a> {
     connection: Option<&'a str>,
     blame: &'a str,
     retryable: bool,
+    sent: bool,
     /// `None` in `explain`, where there is no request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
+    message: &'a str,
+    error: ErrorMember<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allowed_routes: Option<Vec<&'a str>>,
+}
+
+/// The member `error`. Many SDKs show only its `message`, or only a top-level `message`.
+#[derive(Debug, Serialize)]
+struct ErrorMember<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    code: &'a str,
+}
+
+impl Document<'_> {
+    /// Returns the document as JSON, with a line feed at its end for agents that print it.
+    pub(super) fn to_bytes(&self) -> Bytes {
+        // A document of strings and numbers always serialises.
+        let mut json = serde_json::to_vec(self).unwrap_or_default();
+        json.push(b'\n');
+        json.into()
+    }
 }
 
 impl Refusal {
@@ -59,9 +81,16 @@ impl Refusal {
             code: self.code.as_str(),
             connection: entry.map(|entry| entry.connection.id.as_str()),
             blame: self.code.blame().as_str(),
-            retryable: self.code.is_retryable(),
+            retryable: self.is_retryable,
+            sent: self.was_sent,
             request_id: request_id.map(RequestId::as_str),
             cause: self.cause,
+            message: &self.detail,
+            error: ErrorMember {
+                message: &self.detail,
+                r#type: "egressd_refusal",
+                code: self.code.as_str(),
+            },
             allowed_routes: self.listed_routes(entry),
         }
     }

@@ -42,6 +42,7 @@ impl From<ExchangeError> for Refusal {
         let mut refusal = Self::new(code, detail);
         refusal.proxy_status = error.proxy_status();
         refusal.cause = cause;
+        refusal.is_retryable &= !is_permanent(error);
         refusal.agent_gone = error == ExchangeError::Agent(AgentFault::Gone);
         refusal
     }
@@ -83,6 +84,17 @@ fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
     }
 }
 
+/// Returns whether a failure with a retryable code lasts until the upstream or the configuration is
+/// changed.
+fn is_permanent(error: ExchangeError) -> bool {
+    matches!(
+        error,
+        ExchangeError::Upstream(Failure::Tls(
+            TlsFault::Certificate(_) | TlsFault::CertificateRequired
+        ))
+    )
+}
+
 /// Returns what the agent or the operator can do about an error, as a sentence. `None` if the
 /// error itself or `retryable` states it.
 fn advice(error: ExchangeError) -> Option<&'static str> {
@@ -92,8 +104,7 @@ fn advice(error: ExchangeError) -> Option<&'static str> {
             "The operator can allow the range in the connection's `allowed_private_cidrs`.",
         );
     }
-    if let Upstream(Failure::Tls(TlsFault::Certificate(_) | TlsFault::CertificateRequired)) = error
-    {
+    if is_permanent(error) {
         return Some("Retrying does not help; the operator can run `egressd probe <id>`.");
     }
     if matches!(error, ResponseTooLarge(_) | Upstream(Failure::TooLarge)) {
@@ -136,7 +147,7 @@ impl From<Unavailable> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{ExchangeError, ForbiddenAddress, Refusal, RefusalCode};
+    use super::{AgentFault, ExchangeError, ForbiddenAddress, Refusal, RefusalCode, TlsFault};
     use crate::credential::{Reason, Unavailable};
     use crate::upstream::Failure;
     use http::Method;
@@ -173,17 +184,48 @@ mod tests {
     }
 
     #[test]
-    fn only_a_sent_request_with_an_unsafe_method_is_not_to_be_repeated() {
-        let late = || Refusal::from(ExchangeError::DeadlineExceeded(Duration::from_secs(5)));
-        for (method, was_sent, warns) in [
-            (Method::POST, true, true),
-            (Method::DELETE, true, true),
-            (Method::POST, false, false),
-            (Method::GET, true, false),
+    fn a_repetition_of_a_sent_request_must_be_safe() {
+        let deadline = ExchangeError::DeadlineExceeded(Duration::from_secs(5));
+        for error in [
+            deadline,
+            Failure::Closed.into(),
+            Failure::Tls(TlsFault::Alert).into(),
+            AgentFault::Idle(Duration::from_secs(5)).into(),
+            ExchangeError::Panicked,
         ] {
-            let refusal = late().warning_of_repetition(&method, was_sent);
-            let warned = refusal.detail().ends_with("check before repeating it.");
-            assert_eq!(warned, warns, "{method}: {}", refusal.detail());
+            for (method, is_safe) in [
+                (Method::GET, true),
+                (Method::HEAD, true),
+                (Method::OPTIONS, true),
+                (Method::PUT, true),
+                (Method::DELETE, true),
+                (Method::POST, false),
+                (Method::PATCH, false),
+                (Method::TRACE, false),
+                (Method::from_bytes(b"get").unwrap(), false),
+            ] {
+                let unsent = Refusal::from(error);
+                assert!(unsent.is_retryable && !unsent.was_sent);
+                let refusal = unsent.after_sending(&method);
+                assert!(refusal.was_sent);
+                assert_eq!(refusal.is_retryable, is_safe, "{error} {method}");
+                let warns = refusal.detail().ends_with("check before repeating it.");
+                assert_eq!(warns, !is_safe, "{method}: {}", refusal.detail());
+            }
+        }
+    }
+
+    #[test]
+    fn a_repetition_that_cannot_help_is_not_advised() {
+        for error in [
+            Failure::Tls(TlsFault::Certificate("expired")).into(),
+            Failure::Tls(TlsFault::CertificateRequired).into(),
+            ExchangeError::ResponseTooLarge(1),
+        ] {
+            let refusal = Refusal::from(error);
+            assert!(!refusal.is_retryable);
+            let before = refusal.detail().to_owned();
+            assert_eq!(refusal.after_sending(&Method::POST).detail(), before);
         }
     }
 

@@ -346,6 +346,9 @@ fn json_has_the_content_of_the_text() {
         "connection": "crm",
         "blame": "agent",
         "retryable": false,
+        "sent": false,
+        "message": detail,
+        "error": {"message": detail, "type": "egressd_refusal", "code": "method_not_allowed"},
         "allowed_methods": "POST",
         "allowed_routes": ["GET /users/{id}", "POST /users/"],
     });

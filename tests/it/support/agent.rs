@@ -158,13 +158,15 @@ impl Agent {
                     panic!("no reply, the sidecar closed; so far: {seen:?}")
                 });
             let (line, fields) = message::head(&bytes);
-            let status = line.split(' ').nth(1).and_then(|s| s.parse().ok());
+            let mut parts = line.splitn(3, ' ').skip(1);
+            let status = parts.next().and_then(|s| s.parse().ok());
             let status: u16 = status.unwrap_or_else(|| panic!("no status line: {line:?}"));
             assert!(line.starts_with("HTTP/1."), "{line:?}");
             if (100..200).contains(&status) {
                 informational.push(status);
             } else {
-                return Reply::from_head(status, fields, informational);
+                let reason = parts.next().unwrap_or_default();
+                return Reply::from_head((status, reason), fields, informational);
             }
         }
     }

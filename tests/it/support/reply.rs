@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::message::{Fields, Framing, text};
 
@@ -19,6 +19,8 @@ pub(crate) enum Ending {
 #[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
+    /// The reason phrase of the status line.
+    pub(crate) reason: String,
     pub(crate) fields: Fields,
     pub(crate) framing: Framing,
     pub(crate) body: Vec<u8>,
@@ -37,6 +39,8 @@ pub(crate) struct Problem {
     pub(crate) connection: Option<String>,
     pub(crate) blame: String,
     pub(crate) retryable: bool,
+    /// `true` if a byte of the request may have reached the upstream.
+    pub(crate) sent: bool,
     pub(crate) detail: String,
     /// The RFC 9209 error type of `Proxy-Status`.
     pub(crate) error: String,
@@ -57,9 +61,14 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    pub(super) fn from_head(status: u16, fields: Fields, informational: Vec<u16>) -> Self {
+    pub(super) fn from_head(
+        (status, reason): (u16, &str),
+        fields: Fields,
+        informational: Vec<u16>,
+    ) -> Self {
         Self {
             status,
+            reason: reason.to_owned(),
             framing: fields.framing(),
             fields,
             body: Vec::new(),
@@ -95,11 +104,16 @@ impl Reply {
             let value = self.fields.single_value(name);
             value.unwrap_or_else(|| panic!("no {name}: {self:?}"))
         };
-        assert_eq!(field("content-type"), "application/problem+json");
+        let content_type = field("content-type");
+        assert!(
+            ["application/problem+json", "application/json"].contains(&content_type.as_str()),
+            "{content_type}"
+        );
         assert!(
             matches!(self.framing, Framing::Length(n) if n > 0),
             "{self:?}"
         );
+        assert!(self.body.ends_with(b"}\n"), "{self:?}");
         let document = self.json();
         let member = |name: &str| {
             let value = document.get(name).and_then(Value::as_str);
@@ -116,6 +130,21 @@ impl Reply {
         assert_eq!(field("x-egressd-error"), member("code"));
         assert_eq!(field("x-request-id"), member("request_id"));
         assert_eq!(field("x-egressd-request-id"), member("request_id"));
+        let code = member("code");
+        let expected =
+            json!({"message": member("detail"), "type": "egressd_refusal", "code": code});
+        assert_eq!(document["error"], expected, "{document}");
+        assert_eq!(member("message"), member("detail"));
+        let phrase = format!(" (egressd: {code})");
+        assert!(self.reason.ends_with(&phrase), "{self:?}");
+        let retryable = document["retryable"].as_bool().expect("retryable");
+        let advice = (!retryable).then_some("false");
+        for name in ["x-should-retry", "stripe-should-retry"] {
+            let value = self.fields.single_value(name);
+            assert_eq!(value.as_deref(), advice, "{name}: {self:?}");
+        }
+        let retry_after = self.fields.single_value("retry-after");
+        assert!(retryable || retry_after.is_none(), "{self:?}");
         let proxy_status = field("proxy-status");
         let error = proxy_status.strip_prefix("egressd; error=");
         let error = error.unwrap_or_else(|| panic!("Proxy-Status: {proxy_status}"));
@@ -123,7 +152,8 @@ impl Reply {
             status: self.status,
             connection: connection.as_str().map(str::to_owned),
             blame: member("blame"),
-            retryable: document["retryable"].as_bool().expect("retryable"),
+            retryable,
+            sent: document["sent"].as_bool().expect("sent"),
             detail: member("detail"),
             error: error.split(';').next().unwrap_or_default().to_owned(),
             document,

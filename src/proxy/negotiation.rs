@@ -1,10 +1,11 @@
-//! Chooses the representation of the list that an agent prefers (RFC 9110 §12.5.1).
+//! Chooses the representation that an agent prefers (RFC 9110 §12.5.1): of the list of connections,
+//! and of a refusal.
 
 use std::str::from_utf8;
 
 use http::HeaderValue;
 
-use crate::proxy::list_syntax::split_unquoted;
+use super::list_syntax::split_unquoted;
 
 /// A representation of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +30,7 @@ pub(super) fn preferred_representation<'a>(
     accept: impl IntoIterator<Item = &'a HeaderValue>,
 ) -> Representation {
     let (mut json, mut markdown) = (Preference::default(), Preference::default());
-    let fields = accept.into_iter().filter_map(|field| field.to_str().ok());
-    for element in fields.flat_map(|field| split_unquoted(field.as_bytes(), b',')) {
-        let parts = split_unquoted(element, b';');
-        let mut parts = parts.filter_map(|part| from_utf8(part).ok());
-        let range = parts.next().unwrap_or_default();
-        let Some(weight) = weight(parts) else {
-            continue;
-        };
+    for (range, weight) in media_ranges(accept) {
         json.add_range(range, ["application/json", "application/*"], weight);
         markdown.add_range(range, ["text/markdown", "text/*"], weight);
     }
@@ -45,6 +39,44 @@ pub(super) fn preferred_representation<'a>(
     } else {
         Representation::Json
     }
+}
+
+/// Returns whether `Accept` admits a JSON type, but not `application/problem+json`. Some clients
+/// parse a response only if it has a type that they asked for.
+pub(super) fn excludes_problem_json<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
+    let (mut problem, mut json) = (Preference::default(), Preference::default());
+    let mut admits_other_json = false;
+    for (range, weight) in media_ranges(accept) {
+        problem.add_range(range, ["application/problem+json", "application/*"], weight);
+        json.add_range(range, ["application/json", "application/*"], weight);
+        admits_other_json |= weight > 0 && is_other_json(range);
+    }
+    problem.weight == 0 && (json.weight > 0 || admits_other_json)
+}
+
+/// Returns whether a media range names a JSON type other than `application/json`, such as
+/// `application/vnd.github+json` (RFC 6839 §3.1).
+fn is_other_json(range: &str) -> bool {
+    let (_, subtype) = range.split_once('/').unwrap_or_default();
+    let suffix = subtype
+        .rsplit_once('+')
+        .map_or(subtype, |(_, suffix)| suffix);
+    suffix.eq_ignore_ascii_case("json")
+}
+
+/// Returns the media ranges of `Accept` with their weights in thousandths. Leaves out ranges with
+/// an invalid weight.
+fn media_ranges<'a>(
+    accept: impl IntoIterator<Item = &'a HeaderValue>,
+) -> impl Iterator<Item = (&'a str, u16)> {
+    let fields = accept.into_iter().filter_map(|field| field.to_str().ok());
+    let elements = fields.flat_map(|field| split_unquoted(field.as_bytes(), b','));
+    elements.filter_map(|element| {
+        let parts = split_unquoted(element, b';');
+        let mut parts = parts.filter_map(|part| from_utf8(part).ok());
+        let range = parts.next().unwrap_or_default();
+        Some((range, weight(parts)?))
+    })
 }
 
 impl Preference {
@@ -90,7 +122,7 @@ fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Representation, preferred_representation};
+    use super::{Representation, excludes_problem_json, preferred_representation};
     use http::HeaderValue;
 
     fn preferred(fields: &[&str]) -> Representation {
@@ -126,6 +158,44 @@ mod tests {
             preferred(&["application/json;q=0.5", "text/markdown"]),
             Representation::Markdown
         );
+    }
+
+    #[test]
+    fn problem_json_is_excluded_if_only_other_json_types_are_admitted() {
+        let excludes =
+            |accept: &str| excludes_problem_json([&HeaderValue::from_str(accept).unwrap()]);
+        for accept in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/vnd.github+json",
+            "text/json;q=0.1",
+            "text/html, application/json;q=0.5",
+            "application/json, application/problem+json;q=0",
+            "application/problem+json;q=0, */*",
+            "application/json, */*;q=0",
+            "application/json, text/event-stream",
+        ] {
+            assert!(excludes(accept), "{accept}");
+        }
+        for accept in [
+            "",
+            "*/*",
+            "application/json, */*;q=0.1",
+            "application/json, text/plain, */*",
+            "application/json, application/*;q=0.001",
+            "application/json, application/problem+json;q=0.1",
+            "application/problem+json",
+            // No JSON type at all: any document is better than none.
+            "text/html",
+            "application/xml, application/jsonl",
+            "application/json;q=0",
+            "application/json;q=0, application/problem+json;q=0",
+            "application/*;q=0",
+            "application/json;q=x",
+        ] {
+            assert!(!excludes(accept), "{accept}");
+        }
+        assert!(!excludes_problem_json([]));
     }
 
     #[test]
