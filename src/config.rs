@@ -6,10 +6,10 @@
 //! into a tree with positions, and `layers` does the same with environment and flags. `field` reads
 //! single values from a tree, and `object` reads mappings by a table of their fields:
 //! `connection_spec` or `settings_spec`, in the terms of `spec`. `definition` (with `connection`,
-//! `auth`, `headers`, `routes`, `urls`, `foreign_wildcards`, `secret_ref`, `secret_policy`) and
-//! `settings` convert the values into types that hold only valid ones. `problem`, `excerpt` and
-//! `render` report problems to the operator, and `redaction` decides how much of the operator's
-//! text a report may contain. `schema` prints the tables as a JSON Schema.
+//! `auth`, `headers`, `routes`, `described_routes`, `urls`, `foreign_wildcards`, `secret_ref`,
+//! `secret_policy`) and `settings` convert the values into types that hold only valid ones.
+//! `problem`, `excerpt` and `render` report problems to the operator, and `redaction` decides how
+//! much of the operator's text a report may contain. `schema` prints the tables as a JSON Schema.
 //!
 //! Nothing here runs while requests are served. Two invariants are kept here: an invalid value
 //! never leaves `config`, and no problem shows a secret.
@@ -18,6 +18,7 @@ mod auth;
 mod connection;
 mod connection_spec;
 mod definition;
+mod described_routes;
 mod document;
 mod environment;
 mod excerpt;

@@ -15,6 +15,7 @@ pub mod changes;
 pub mod connection;
 pub mod headers;
 pub mod id;
+pub mod route_description;
 pub mod secret;
 pub mod url;
 
@@ -24,5 +25,6 @@ pub use changes::Changes;
 pub use connection::{Connection, Http2Mode};
 pub use headers::ConfiguredHeader;
 pub use id::ConnectionId;
+pub use route_description::{RouteDescription, RouteDescriptions};
 pub use secret::{Secret, SecretSource};
 pub use url::{BaseUrl, Host, TokenUrl};

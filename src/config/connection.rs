@@ -64,18 +64,22 @@ pub(super) fn read_connection(
     // them are reported.
     let slash = allow_encoded_slash.unwrap_or(true);
     let routes = http.take_field("allowed_routes");
-    let routes = routes.and_then(|field| routes::compile_routes(&field, slash));
+    let routes = routes.and_then(|field| {
+        let id = metadata.as_ref().map(|metadata| &metadata.id);
+        routes::compile_routes(&field, slash, id)
+    });
     if let (Some(field), Some(url)) = (&url, &base_url) {
         check_reachable(field, url.host(), cidrs.as_deref())?;
     }
     // From here on the first error ends the function: every field has been read and reported.
-    let metadata = metadata?;
+    let (metadata, routes) = (metadata?, routes?);
     Some(Connection {
         id: metadata.id,
         display_name: metadata.display_name,
         description: metadata.description,
         base_url: base_url?,
-        routes: routes?,
+        routes: routes.table,
+        route_descriptions: routes.descriptions,
         headers: headers?,
         auth: auth?,
         webhook_signing_secret: webhook_signing_secret?,

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::spec::Kind::{self, Flag, Integer, List, Object, Value as Other};
 use super::spec::{ObjectSpec, field, one_of, text, text_like, with_keyword};
 use crate::domain::auth::ClientAuth;
+use crate::domain::route_description::{
+    DESCRIPTION_MAX_CHARS, PARAMETER_NAME_MAX_CHARS, ParameterType, TOOL_NAME_MAX_BYTES,
+};
 use crate::domain::{ConcurrencyCap, Http2Mode, ResponseCap, Timeout};
 
 pub(super) const CONNECTION_TYPES: [(&str, ()); 1] = [("CONNECTION_TYPE_HTTP", ())];
@@ -19,6 +22,16 @@ pub(super) const HTTP2: [(&str, Http2Mode); 3] = [
 ];
 pub(super) const CLIENT_AUTH: [(&str, ClientAuth); 2] =
     [("basic", ClientAuth::Basic), ("body", ClientAuth::Body)];
+pub(super) const PARAMETER_TYPES: [(&str, ParameterType); 5] = {
+    use ParameterType::{Array, Boolean, Integer, Number, String};
+    [
+        (String.as_str(), String),
+        (Integer.as_str(), Integer),
+        (Number.as_str(), Number),
+        (Boolean.as_str(), Boolean),
+        (Array.as_str(), Array),
+    ]
+};
 
 /// The fields of [`HTTP`] that hold a credential. Exactly one of them is set.
 pub(super) const AUTH_KINDS: [&str; 5] = [
@@ -30,10 +43,12 @@ pub(super) const AUTH_KINDS: [&str; 5] = [
 ];
 
 /// The objects that the JSON Schema describes by name, under `$defs`.
-pub(super) const DESCRIBED: [&ObjectSpec; 9] = [
+pub(super) const DESCRIBED: [&ObjectSpec; 11] = [
     &CONNECTION,
     &CONNECTION_DETAILS,
     &HTTP,
+    &ROUTE,
+    &QUERY_PARAMETER,
     &OAUTH_CLIENT_CREDENTIALS,
     &BEARER_TOKEN,
     &BASIC_AUTH,
@@ -89,7 +104,7 @@ pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
         "`https` only; no userinfo, query or fragment.")
         .required("write `base_url: https://…`"),
     field("allowed_routes", Other(routes),
-        "Patterns as Go's `http.ServeMux` reads them: `[METHOD ]/path`, `{wildcard}`, `{rest...}`, `{$}`.")
+        "Patterns as Go's `http.ServeMux` reads them: `[METHOD ]/path`, `{wildcard}`, `{rest...}`, `{$}`; or mappings that describe one each.")
         .required("write at least one, such as `GET /api/status`"),
     field("max_response_size_bytes", at_most(ResponseCap::MAX, ResponseCap::MAX),
         "Largest response body, in bytes."),
@@ -117,6 +132,23 @@ pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
     field("webhook_signing_secret", Other(|| secret(1)),
         "Key that signs requests with a body, in `X-Webhook-Signature`.").secret(),
 ]).example("{base_url: https://…, allowed_routes: […], …}");
+
+#[rustfmt::skip] // short rows
+pub(super) static ROUTE: ObjectSpec = ObjectSpec::new("Route", "A pattern, with a description for agents.", &[
+    field("route", Other(pattern), "The pattern.").required("write `route: GET /…`"),
+    field("name", Other(route_name),
+        "Name of the tool, which replaces the one made of the pattern. The connection's id and `_` are put before it."),
+    field("description", Other(route_text), "What the route is for."),
+    field("query", Other(query_parameters),
+        "Query parameters with their types. They are documented only: agents may send others."),
+]).example("{route: GET /…, description: …}");
+
+#[rustfmt::skip] // short rows
+pub(super) static QUERY_PARAMETER: ObjectSpec = ObjectSpec::new("QueryParameter", "", &[
+    field("type", Other(|| one_of(&PARAMETER_TYPES)), "Type of the value. An array is a list of strings.")
+        .required("write `type: string`"),
+    field("description", Other(route_text), "What the parameter does."),
+]).example("{type: string, description: …}");
 
 #[rustfmt::skip] // short rows
 static OAUTH_CLIENT_CREDENTIALS: ObjectSpec = ObjectSpec::new("OauthClientCredentials", "", &[
@@ -183,8 +215,30 @@ fn connection_reference() -> Value {
 }
 
 fn routes() -> Value {
-    let pattern = text_like(r"^((GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)[ \t]+)?/");
-    json!({"type": "array", "minItems": 1, "items": pattern})
+    let route = json!({"anyOf": [pattern(), ROUTE.reference()]});
+    json!({"type": "array", "minItems": 1, "items": route})
+}
+
+fn pattern() -> Value {
+    text_like(r"^((GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)[ \t]+)?/")
+}
+
+fn route_name() -> Value {
+    // The shortest id has one character.
+    let max_length = TOOL_NAME_MAX_BYTES - "a_".len();
+    json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$", "maxLength": max_length})
+}
+
+fn route_text() -> Value {
+    json!({"type": "string", "pattern": r"\S", "maxLength": DESCRIPTION_MAX_CHARS})
+}
+
+fn query_parameters() -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": {"minLength": 1, "maxLength": PARAMETER_NAME_MAX_CHARS},
+        "additionalProperties": {"anyOf": [one_of(&PARAMETER_TYPES), QUERY_PARAMETER.reference()]},
+    })
 }
 
 fn texts() -> Value {

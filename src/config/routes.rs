@@ -1,17 +1,37 @@
-//! Reads `allowed_routes` into a route table, and warns about overlaps and about patterns that
-//! cannot match.
+//! Reads `allowed_routes` into a route table and the descriptions of its routes, and warns about
+//! overlaps and about patterns that cannot match.
 
+use super::described_routes::DescriptionReader;
+use super::document::Value;
 use super::field::Field;
 use super::foreign_wildcards;
 use super::redaction::{self, Grammar};
+use crate::domain::{ConnectionId, RouteDescription, RouteDescriptions};
 use crate::route::{Overlap, OverlapKind, Pattern, RouteTable, WALK_LIMIT};
 
 /// The maximum number of overlaps that are reported for one connection, so that they do not hide
 /// other problems.
 const MAX_SHOWN_OVERLAPS: usize = 20;
 
-/// Reads the patterns of a connection and compiles them.
-pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Option<RouteTable> {
+/// The routes of a connection.
+pub(super) struct ReadRoutes {
+    pub(super) table: RouteTable,
+    pub(super) descriptions: RouteDescriptions,
+}
+
+/// The parts of one entry. Each is `None` if it has a problem.
+struct ReadRoute<'a> {
+    /// The pattern, and the field that contains it.
+    pattern: Option<(Field<'a>, Pattern)>,
+    description: Option<RouteDescription>,
+}
+
+/// Reads the routes of a connection and compiles them.
+pub(super) fn compile_routes(
+    field: &Field<'_>,
+    allow_encoded_slash: bool,
+    connection: Option<&ConnectionId>,
+) -> Option<ReadRoutes> {
     let items = field.clone().with_grammar(Grammar::Pattern).read_list()?;
     if items.is_empty() {
         return field.reject(
@@ -20,15 +40,18 @@ pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Op
             "write at least one, such as `GET /api/status`",
         );
     }
-    let read = |item| read_pattern(item, allow_encoded_slash);
-    let patterns: Vec<Option<Pattern>> = items.iter().map(read).collect();
+    let mut reader = DescriptionReader::new(connection);
+    let read: Vec<ReadRoute<'_>> = items
+        .iter()
+        .map(|item| read_route(item, allow_encoded_slash, &mut reader))
+        .collect();
+    let (patterns, descriptions): (Vec<_>, Vec<_>) = read
+        .into_iter()
+        .map(|route| (route.pattern, route.description))
+        .unzip();
     // Only valid patterns are compared, so that one invalid pattern does not hide overlaps of the
     // others.
-    let (places, good): (Vec<_>, Vec<_>) = items
-        .iter()
-        .zip(patterns)
-        .filter_map(|(item, pattern)| Some((item, pattern?)))
-        .unzip();
+    let (places, good): (Vec<_>, Vec<_>) = patterns.into_iter().flatten().unzip();
     let (table, overlaps) = RouteTable::compile(good);
     for overlap in overlaps.iter().take(MAX_SHOWN_OVERLAPS) {
         warn_of_overlap(overlap, &places, table.patterns());
@@ -52,10 +75,15 @@ pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Op
         let remedy = "use fewer wildcards next to literals at the same depth";
         return field.reject("routes_too_wide", message, remedy);
     }
-    (places.len() == items.len()).then_some(table)
+    let descriptions: Option<Vec<_>> = descriptions.into_iter().collect();
+    let descriptions = descriptions?.into_iter().enumerate().collect();
+    (places.len() == items.len()).then_some(ReadRoutes {
+        table,
+        descriptions,
+    })
 }
 
-fn warn_of_overlap(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
+fn warn_of_overlap(overlap: &Overlap, places: &[Field<'_>], patterns: &[Pattern]) {
     let pattern = |at: usize| patterns.get(at).map_or("", Pattern::as_str);
     let (Some(first), Some(second)) = (places.get(overlap.first), places.get(overlap.second))
     else {
@@ -76,6 +104,36 @@ fn warn_of_overlap(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern
         redaction::shown_pattern(&overlap.witness)
     );
     second.warn("overlapping_routes", message, remedy);
+}
+
+/// Reads an entry: a pattern, or a mapping that describes one.
+fn read_route<'a>(
+    item: &Field<'a>,
+    allow_encoded_slash: bool,
+    reader: &mut DescriptionReader<'a>,
+) -> ReadRoute<'a> {
+    let (field, description) = match &item.node.value {
+        Value::Text(_) => (Some(item.clone()), Some(RouteDescription::default())),
+        Value::Map(_) => reader.read_route(item),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) => {
+            let message = format!(
+                "must be a pattern or a mapping, not {}",
+                item.describe_value()
+            );
+            let remedy =
+                "write a pattern such as `GET /api/status`, or `{route: …, description: …}`";
+            item.report("wrong_type", message, remedy);
+            (None, None)
+        }
+    };
+    let pattern = field.and_then(|field| {
+        let pattern = read_pattern(&field, allow_encoded_slash)?;
+        Some((field, pattern))
+    });
+    ReadRoute {
+        pattern,
+        description,
+    }
 }
 
 fn read_pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {

@@ -8,6 +8,7 @@ use super::auth::Auth;
 use super::caps::Caps;
 use super::headers::ConfiguredHeader;
 use super::id::ConnectionId;
+use super::route_description::RouteDescriptions;
 use super::secret::Secret;
 use super::url::BaseUrl;
 use crate::route::RouteTable;
@@ -36,6 +37,8 @@ pub struct Connection {
     pub base_url: BaseUrl,
     /// The compiled patterns of `allowed_routes`, in the order of the definition; at least one.
     pub routes: RouteTable,
+    /// The descriptions of the routes that have one. No request reads them.
+    pub route_descriptions: RouteDescriptions,
     /// Headers that are added to every request, in addition to the credential.
     pub headers: Vec<ConfiguredHeader>,
     /// The credential.
@@ -74,6 +77,7 @@ impl Connection {
             description,
             base_url,
             routes,
+            route_descriptions,
             headers,
             auth,
             webhook_signing_secret,
@@ -95,7 +99,9 @@ impl Connection {
             concurrency,
         } = caps;
         let same_signing = Secret::are_same(signing, other.webhook_signing_secret.as_ref());
-        let same_routes = routes.patterns() == other.routes.patterns();
+        let same_routes = routes.patterns() == other.routes.patterns()
+            && *route_descriptions == other.route_descriptions;
+        let same_concurrency = *concurrency == other.caps.concurrency;
         let ranges = *allowed_private_cidrs == other.allowed_private_cidrs;
         let slashes = *allow_encoded_slash == other.allow_encoded_slash;
         let agent_headers = *allow_agent_headers == other.allow_agent_headers;
@@ -110,10 +116,7 @@ impl Connection {
             ("webhook_signing_secret", same_signing),
             ("max_response_size_bytes", *response == other.caps.response),
             ("timeout_seconds", *timeout == other.caps.timeout),
-            (
-                "max_concurrent_requests",
-                *concurrency == other.caps.concurrency,
-            ),
+            ("max_concurrent_requests", same_concurrency),
             ("allowed_private_cidrs", ranges),
             ("allow_cookies", *allow_cookies == other.allow_cookies),
             ("allow_agent_headers", agent_headers),
@@ -128,6 +131,15 @@ impl Connection {
         .into();
         names.retain(|(_, same)| !same);
         names.into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// Returns whether two definitions of one id treat every request in the same way, so that they
+    /// differ at most in names and descriptions.
+    pub fn differs_only_in_descriptions(&self, other: &Self) -> bool {
+        let is_text =
+            |name: &&str| matches!(*name, "display_name" | "description" | "allowed_routes");
+        self.changed_fields(other).iter().all(is_text)
+            && self.routes.patterns() == other.routes.patterns()
     }
 
     /// Returns the names of the headers that the connection sets: `headers` and those of its

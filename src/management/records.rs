@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::ApiContext;
 use super::query::{FieldKind, FieldSpec, FieldValue, Record};
 use super::view::{self, ConnectionType, LiveState, RpcStatus, TYPE_NAME, whole_milliseconds};
+use crate::domain::RouteDescription;
+use crate::domain::route_description::{DescriptionText, QueryParameter};
 use crate::route::Pattern;
 use crate::snapshot::ConnectionEntry;
 
@@ -14,6 +16,9 @@ use crate::snapshot::ConnectionEntry;
 const TOOL_BYTES: usize = 600;
 /// The approximate size in bytes of each wildcard of a tool.
 const WILDCARD_BYTES: usize = 150;
+
+/// The approximate size in bytes of each documented query parameter, without its texts.
+const PARAMETER_BYTES: usize = 40;
 
 const TYPE: FieldKind = FieldKind::Enum {
     prefix: "CONNECTION_TYPE_",
@@ -111,8 +116,11 @@ impl Record for ConnectionRecord {
         let tool = |pattern: &Pattern| {
             TOOL_BYTES + 3 * pattern.as_str().len() + WILDCARD_BYTES * pattern.segments().len()
         };
-        let patterns = self.entry.connection.routes.patterns();
-        patterns.iter().map(tool).sum()
+        let connection = &self.entry.connection;
+        let patterns = connection.routes.patterns().iter().map(tool);
+        let described = connection.route_descriptions.iter();
+        let described = described.map(|(_, description)| description_bytes(description));
+        patterns.chain(described).sum()
     }
 }
 
@@ -128,6 +136,17 @@ impl Record for ConnectionType {
     fn name(&self) -> &str {
         self.type_name
     }
+}
+
+/// Estimates the size that a description adds to the JSON of a tool.
+fn description_bytes(route: &RouteDescription) -> usize {
+    let text_bytes = |text: &DescriptionText| text.as_str().len();
+    let parameter = |parameter: &QueryParameter| {
+        let text = parameter.description.as_ref().map_or(0, text_bytes);
+        PARAMETER_BYTES + parameter.name.as_str().len() + text
+    };
+    let text = route.description.as_ref().map_or(0, text_bytes);
+    text + route.query.iter().map(parameter).sum::<usize>()
 }
 
 /// Returns the value of a text field. Empty text is absent, as in proto-JSON.

@@ -36,12 +36,7 @@ impl ToolCache {
 impl ToolsJson {
     fn new(entry: &ConnectionEntry) -> Self {
         // Strings and JSON values always serialise.
-        let connection = &entry.connection;
-        let tools = build_tools(
-            connection.id.as_str(),
-            entry.connection.routes.patterns(),
-            connection.allow_encoded_slash,
-        );
+        let tools = build_tools(&entry.connection);
         let written = to_raw_value(&tools).unwrap_or_else(|_never| RawValue::NULL.to_owned());
         Self(Arc::from(written))
     }

@@ -4,6 +4,7 @@
 
 mod cache;
 mod markdown;
+mod route;
 mod template;
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, VARY, X_CONTENT_TYPE_OPTIONS};
@@ -11,9 +12,9 @@ use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
 use super::negotiation::{Representation, preferred_representation};
-use crate::route::Pattern;
 use crate::snapshot::{ConnectionEntry, Snapshot};
 pub use cache::ListingCache;
+use route::ListedRoute;
 pub(super) use template::FilledTemplate;
 use template::Template;
 
@@ -27,7 +28,7 @@ struct Listed<'a> {
     id: &'a str,
     display_name: &'a str,
     description: &'a str,
-    allowed_routes: Vec<&'a str>,
+    allowed_routes: Vec<ListedRoute<'a>>,
     /// Shown only in the Markdown. The fields of the JSON document are a fixed contract.
     #[serde(skip)]
     allow_encoded_slash: bool,
@@ -83,12 +84,14 @@ fn markdown(snapshot: &Snapshot) -> Template {
 
 fn listed(entry: &ConnectionEntry) -> Listed<'_> {
     let connection = &entry.connection;
-    let patterns = connection.routes.patterns().iter();
+    let patterns = connection.routes.patterns().iter().enumerate();
+    let route =
+        |(route, pattern)| ListedRoute::new(pattern, connection.route_descriptions.get(route));
     Listed {
         id: connection.id.as_str(),
         display_name: &connection.display_name,
         description: &connection.description,
-        allowed_routes: patterns.map(Pattern::as_str).collect(),
+        allowed_routes: patterns.map(route).collect(),
         allow_encoded_slash: connection.allow_encoded_slash,
     }
 }

@@ -59,6 +59,7 @@ impl DefinitionHasher {
             description,
             base_url,
             routes,
+            route_descriptions,
             headers,
             auth,
             webhook_signing_secret,
@@ -78,6 +79,7 @@ impl DefinitionHasher {
         self.add(description);
         self.add(&base_url.to_string());
         self.list(routes.patterns().iter().map(|route| route.as_str()));
+        self.list(route_descriptions.iter().map(|route| format!("{route:?}")));
         self.list(headers.iter().map(|header| &*header.written));
         self.auth(auth);
         // Hashes whether there is a secret, so that none and one are distinct.

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::route::{Method, Pattern, Segment};
+use super::DescribedRoute;
+use crate::domain::route_description::{ParameterType, QueryParameter};
+use crate::route::{Method, Segment};
 
 pub(super) const QUERY: &str = "query";
 pub(super) const BODY: &str = "body";
@@ -20,10 +22,11 @@ const REMAINDER_PATTERN: &str = r"^([^/?#\\\x00-\x1f\x7f][^?#\\\x00-\x1f\x7f]*)?
 /// Returns the schema of the input object. Its properties are the wildcards under these names,
 /// `query` and, if the route needs them, `body` and `method`.
 pub(super) fn input_schema(
-    pattern: &Pattern,
+    route: &DescribedRoute<'_>,
     names: &[Option<String>],
     allow_slashes: bool,
 ) -> Value {
+    let pattern = route.pattern;
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (segment, name) in pattern.segments().iter().zip(names) {
@@ -36,7 +39,7 @@ pub(super) fn input_schema(
         properties.insert(METHOD.to_owned(), method_schema());
         required.push(METHOD.to_owned());
     }
-    properties.insert(QUERY.to_owned(), query_schema());
+    properties.insert(QUERY.to_owned(), query_schema(route));
     if takes_body(pattern.method()) {
         properties.insert(BODY.to_owned(), body_schema());
     }
@@ -73,14 +76,46 @@ fn method_schema() -> Value {
     json!({"type": "string", "description": "The method of the request.", "enum": names})
 }
 
-fn query_schema() -> Value {
-    json!({
+/// Returns the schema of the query. Parameters that the route does not document are allowed.
+///
+/// The names of parameters are those of the API, such as `filter[id]`. The APIs of language models
+/// restrict the names of properties only at the top level of a schema.
+fn query_schema(route: &DescribedRoute<'_>) -> Value {
+    let mut schema = json!({
         "type": "object",
         "description": "Query parameters, unescaped; a list repeats its parameter.",
         "additionalProperties": {
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
         },
-    })
+    });
+    let documented = route
+        .description
+        .map_or(&[][..], |described| &described.query);
+    let properties: Map<String, Value> = documented
+        .iter()
+        .map(|parameter| {
+            (
+                parameter.name.as_str().to_owned(),
+                parameter_schema(parameter),
+            )
+        })
+        .collect();
+    if let Some(schema) = schema.as_object_mut().filter(|_| !properties.is_empty()) {
+        schema.insert("properties".to_owned(), properties.into());
+    }
+    schema
+}
+
+fn parameter_schema(parameter: &QueryParameter) -> Value {
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), parameter.kind.as_str().into());
+    if parameter.kind == ParameterType::Array {
+        schema.insert("items".to_owned(), json!({"type": "string"}));
+    }
+    if let Some(description) = &parameter.description {
+        schema.insert("description".to_owned(), description.as_str().into());
+    }
+    schema.into()
 }
 
 /// Returns the schema of a body. `items` is present although it allows anything, because OpenAI's

@@ -1,5 +1,6 @@
-//! The names of tools: the connection, the method and the path. If that is ambiguous or too long, a
-//! hash of connection and pattern is appended.
+//! The names of tools: the connection and the name of the route. The name of a route without one is
+//! made of its method and path; if that is ambiguous or too long, a hash of connection and pattern
+//! is appended.
 //!
 //! A runtime has one namespace for the tools of all connections. The id of a connection contains no
 //! `_`, so the first `_` of a slug ends the id, and no two connections share a slug.
@@ -8,31 +9,55 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
+use super::DescribedRoute;
+use crate::domain::route_description::TOOL_NAME_MAX_BYTES as MAX_BYTES;
 use crate::route::{Method, Pattern, Segment};
 
-/// The longest function name that the APIs of language models accept.
-const MAX_BYTES: usize = 64;
 /// The number of hexadecimal digits of a hash.
 const HASH_DIGITS: usize = 12;
 
-/// Returns one slug for each pattern of a connection, all of them different. A slug with a hash
+/// Returns one slug for each route of a connection, all of them different. A slug with a hash
 /// depends only on its pattern, so the order of routes does not matter.
-pub(super) fn tool_slugs(connection: &str, patterns: &[&Pattern]) -> Vec<String> {
-    let plain: Vec<Option<String>> = patterns
+pub(super) fn tool_slugs(connection: &str, routes: &[DescribedRoute<'_>]) -> Vec<String> {
+    let named: Vec<Option<String>> = routes.iter().map(|r| named_slug(connection, r)).collect();
+    // Names of the definition are unique, and are reserved before any slug is made of a pattern.
+    let mut taken: HashSet<String> = named.iter().flatten().cloned().collect();
+    let plain: Vec<Option<String>> = routes
         .iter()
-        .map(|pattern| plain_slug(connection, pattern))
+        .zip(&named)
+        .map(|(route, named)| match named {
+            Some(_) => None,
+            None => plain_slug(connection, route.pattern),
+        })
         .collect();
     let mut times: HashMap<&str, usize> = HashMap::new();
     for slug in plain.iter().flatten() {
         *times.entry(slug).or_default() += 1;
     }
     let is_alone = |slug: &&String| times.get(slug.as_str()) == Some(&1);
-    let mut taken: HashSet<String> = plain.iter().flatten().filter(is_alone).cloned().collect();
-    let slug = |(pattern, plain): (&&Pattern, &Option<String>)| match plain {
-        Some(slug) if is_alone(&slug) => slug.clone(),
-        Some(_) | None => slug_with_hash(connection, pattern, &mut taken),
-    };
-    patterns.iter().zip(&plain).map(slug).collect()
+    let alone: HashSet<String> = plain
+        .iter()
+        .flatten()
+        .filter(is_alone)
+        .filter(|slug| !taken.contains(*slug))
+        .cloned()
+        .collect();
+    taken.extend(alone.iter().cloned());
+    routes
+        .iter()
+        .zip(named)
+        .zip(plain)
+        .map(|((route, named), plain)| {
+            let made = named.or(plain.filter(|slug| alone.contains(slug)));
+            made.unwrap_or_else(|| slug_with_hash(connection, route.pattern, &mut taken))
+        })
+        .collect()
+}
+
+/// Returns the slug of a route that has a name in the definition.
+fn named_slug(connection: &str, route: &DescribedRoute<'_>) -> Option<String> {
+    let name = route.description?.name.as_ref()?;
+    Some(format!("{connection}_{}", name.as_str()))
 }
 
 /// Returns a slug without a hash, such as `crm_get_users_id`. Returns `None` if it is too long or

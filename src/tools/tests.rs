@@ -1,14 +1,27 @@
 //! Tests of tools from a runtime's point of view: the names are valid, the schema accepts and
 //! rejects inputs, and the route allows the request that a call makes.
 
+mod described;
+
 use serde_json::{Value, json};
 
-use super::{Tool, build_tools};
+use super::{ConnectionRoutes, Tool};
+use crate::domain::RouteDescriptions;
 use crate::route::{CanonicalPath, Lookup, Method, Pattern, RouteTable};
 
 fn patterns<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<Pattern> {
     let parsed = texts.into_iter().map(Pattern::parse);
     parsed.collect::<Result<_, _>>().unwrap()
+}
+
+fn build_tools(connection: &str, patterns: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
+    let routes = ConnectionRoutes {
+        connection,
+        patterns,
+        descriptions: &RouteDescriptions::default(),
+        allow_slashes,
+    };
+    routes.build_tools()
 }
 
 fn tools(texts: &[&str]) -> Vec<Tool> {

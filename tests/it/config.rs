@@ -3,6 +3,7 @@
 mod advice;
 mod check;
 mod credentials;
+mod described_routes;
 mod explain;
 mod faults;
 mod limits;

@@ -174,3 +174,44 @@ fn nothing_is_listed_that_an_attacker_could_use() {
     let asked = "GET / HTTP/1.1\r\nHost: evil.example\r\nAccept: text/markdown\r\n\r\n";
     agent.exchange(asked).refused(421, "host_not_allowed");
 }
+
+#[test]
+fn described_routes_are_shown_with_what_describes_them() {
+    let up = Upstream::echo();
+    let crm = connection("crm").upstream(&up).allow("GET /plain");
+    let crm = crm.allow_described(json!({
+        "route": "GET /repos/{owner}",
+        "name": "list_repos",
+        "description": "Lists repositories.\n\n# Of an owner",
+        "query": {"page": "integer", "a": {"type": "array", "description": "Any\n- of them."}},
+    }));
+    let crm = crm.allow_described(json!({"route": "GET /bare"}));
+    let sidecar = Sidecar::with(crm).start();
+    let mut agent = Agent::connect(&sidecar);
+    let list = agent.get("/").expect_status(200).json();
+    assert_eq!(
+        list["connections"][0]["allowed_routes"],
+        json!([
+            "GET /plain",
+            {
+                "route": "GET /repos/{owner}",
+                "name": "list_repos",
+                "description": "Lists repositories.\n\n# Of an owner",
+                "query": {
+                    "page": {"type": "integer"},
+                    "a": {"type": "array", "description": "Any\n- of them."},
+                },
+            },
+            "GET /bare",
+        ])
+    );
+    let markdown = agent.request("GET", "/", &[("Accept", "text/markdown")], b"");
+    let text = markdown.expect_status(200).text();
+    let routes = "\n- `GET /plain`\n- `GET /repos/{owner}`: Lists repositories. # Of an owner\n  \
+                  - query `a` (array): Any - of them.\n  - query `page` (integer)\n- `GET /bare`\n";
+    assert!(text.ends_with(routes), "{text}");
+    // The documentation restricts nothing.
+    let other = agent.get("/crm/repos/x?page=two&b=1");
+    other.expect_status(200);
+    assert_eq!(up.requests()[0].target, "/repos/x?page=two&b=1");
+}

@@ -9,6 +9,8 @@ use maud::{Markup, html};
 
 use super::format::{byte_size, group_digits, relative_time};
 use super::overview::{ConnectionOverview, ConnectionState, TokenFailure, TokenLifetime};
+use crate::domain::Connection;
+use crate::domain::route_description::DescriptionText;
 use crate::telemetry::ConnectionStats;
 
 /// The number of routes that are listed. The page is fetched every few seconds and can have 500
@@ -198,7 +200,14 @@ fn connection_details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup 
             div class="more" {
                 @if !description.is_empty() { div class="prose" { (description) } }
                 ul class="routes" {
-                    @for route in routes.iter().take(MAX_ROUTES) { li { code { (route.as_str()) } } }
+                    @for (at, route) in routes.iter().enumerate().take(MAX_ROUTES) {
+                        li {
+                            code { (route.as_str()) }
+                            @if let Some(text) = route_description(connection, at) {
+                                " " span class="muted" { (text) }
+                            }
+                        }
+                    }
                 }
                 @if routes.len() > MAX_ROUTES {
                     p class="muted" {
@@ -216,6 +225,15 @@ fn connection_details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup 
             }
         }
     }
+}
+
+fn route_description(connection: &Connection, route: usize) -> Option<&str> {
+    let description = connection
+        .route_descriptions
+        .get(route)?
+        .description
+        .as_ref();
+    description.map(DescriptionText::as_str)
 }
 
 /// Shows a time relative to now. The exact time is in `datetime` for programs and in `title` for

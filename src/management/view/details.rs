@@ -82,6 +82,7 @@ impl ConnectionDetails {
             description: _,
             base_url,
             routes,
+            route_descriptions: _,
             headers,
             auth,
             webhook_signing_secret,

@@ -9,8 +9,8 @@ use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, GrantType, OauthClientCredentials, OauthParameters,
 };
 use crate::domain::{
-    Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2Mode, Secret,
-    SecretSource, SensitiveHeader, TokenUrl,
+    Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2Mode, RouteDescriptions,
+    Secret, SecretSource, SensitiveHeader, TokenUrl,
 };
 use crate::management::tool_cache::ToolCache;
 use crate::route::{Pattern, RouteTable};
@@ -68,6 +68,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
         description: "Words".into(),
         base_url: BaseUrl::parse("https://api.test:8443/base/").unwrap(),
         routes: RouteTable::compile(vec![Pattern::parse("GET /{id}").unwrap()]).0,
+        route_descriptions: RouteDescriptions::default(),
         headers: vec![header("X-Tenant-ID", "acme"), header("X-Session", planted)],
         auth,
         webhook_signing_secret: Some(secret(planted)),

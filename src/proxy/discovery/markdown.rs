@@ -3,9 +3,11 @@
 //!
 //! A name is one line with its markup escaped. A description is Markdown itself, and becomes a
 //! block quote that no heading, fence or HTML block in it can end. A pattern becomes a code span
-//! whose fence is longer than any run of backticks in it.
+//! whose fence is longer than any run of backticks in it. The description of a route or of a
+//! parameter is Markdown too, and becomes the rest of a line, where it can begin no block.
 
 use super::Listed;
+use super::route::{DescribedRoute, ListedRoute};
 use super::template::Template;
 
 /// The instructions that follow the base URL.
@@ -55,10 +57,38 @@ fn render_one(template: &mut Template, connection: &Listed<'_>) {
         "Routes:\n\n"
     });
     for route in &connection.allowed_routes {
-        text.push_str("- ");
-        push_code(text, &one_line(route));
-        text.push('\n');
+        match route {
+            ListedRoute::Plain(pattern) => push_route(text, pattern, None),
+            ListedRoute::Described(described) => push_described(text, described),
+        }
     }
+}
+
+/// Appends a route with its description, and one item for each documented query parameter.
+fn push_described(text: &mut String, described: &DescribedRoute<'_>) {
+    push_route(text, described.route, described.description);
+    for parameter in described.query {
+        text.push_str("  - query ");
+        push_code(text, &one_line(parameter.name.as_str()));
+        text.extend([" (", parameter.kind.as_str(), ")"]);
+        let description = parameter.description.as_ref();
+        push_rest_of_line(text, description.map(|description| description.as_str()));
+    }
+}
+
+fn push_route(text: &mut String, pattern: &str, description: Option<&str>) {
+    text.push_str("- ");
+    push_code(text, &one_line(pattern));
+    push_rest_of_line(text, description);
+}
+
+/// Appends a description, if there is one, and ends the line.
+fn push_rest_of_line(text: &mut String, description: Option<&str>) {
+    if let Some(description) = description {
+        text.push_str(": ");
+        text.push_str(&one_line(description));
+    }
+    text.push('\n');
 }
 
 /// Returns the words of a text with single spaces between them. Control characters and all kinds of
@@ -119,7 +149,10 @@ fn push_code(text: &mut String, code: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Listed, Template};
+    use super::{DescribedRoute, Listed, ListedRoute, Template};
+    use crate::domain::route_description::{
+        DescriptionText, ParameterName, ParameterType, QueryParameter,
+    };
     use std::sync::Arc;
 
     fn render<'a>(host: &str, connections: impl Iterator<Item = Listed<'a>>) -> String {
@@ -134,7 +167,10 @@ mod tests {
             id: "crm",
             display_name: name,
             description,
-            allowed_routes: routes.to_vec(),
+            allowed_routes: routes
+                .iter()
+                .map(|route| ListedRoute::Plain(route))
+                .collect(),
             allow_encoded_slash: name == "GitLab",
         };
         let text = render("127.0.0.1:8080", std::iter::once(listed));
@@ -200,5 +236,31 @@ mod tests {
         let text = listing("crm", "", &["/a`b", "/``", "/a\n# b", "/*_<b>"]);
         let list = "- `` /a`b ``\n- ``` /`` ```\n- `/a # b`\n- `/*_<b>`\n";
         assert!(text.ends_with(list), "{text}");
+    }
+
+    #[test]
+    fn a_described_route_stays_in_its_item() {
+        let parameter = |name, kind, text| QueryParameter {
+            name: ParameterName::parse(name).unwrap(),
+            kind,
+            description: DescriptionText::parse(text).ok(),
+        };
+        let query = [
+            parameter("page", ParameterType::Integer, ""),
+            parameter("a`b", ParameterType::Array, "# Sort\n- keys"),
+        ];
+        let described = DescribedRoute {
+            route: "GET /repos/{owner}",
+            name: Some("list_repos"),
+            description: Some("Lists `all`\r\n\n# Repos\u{2028}- of <!-- one\n```\nowner"),
+            query: &query,
+        };
+        let mut text = String::new();
+        super::push_described(&mut text, &described);
+        assert_eq!(
+            text,
+            "- `GET /repos/{owner}`: Lists `all` # Repos - of <!-- one ``` owner\n  \
+             - query `page` (integer)\n  - query `` a`b `` (array): # Sort - keys\n"
+        );
     }
 }

@@ -18,7 +18,12 @@ fn good() -> Value {
         "connection_type": "CONNECTION_TYPE_HTTP",
         "connection_details": {"http": {
             "base_url": "https://h/base",
-            "allowed_routes": ["GET /a/{x...}", "/b"],
+            "allowed_routes": ["GET /a/{x...}", "/b", {"route": "GET /c"}, {
+                "route": "GET /d",
+                "name": "list-d_9",
+                "description": "d",
+                "query": {"page": "integer", "$q": {"type": "array", "description": "d"}, "r": {"type": "number"}},
+            }],
             "headers": {"X-Tenant-ID": "acme"},
             "webhook_signing_secret": {"file": "key"},
             "max_response_size_bytes": "10485760",
@@ -133,7 +138,6 @@ fn what_the_schema_admits_the_loader_reads() {
 
 #[test]
 fn what_a_schema_can_refuse_both_refuse() {
-    let validator = jsonschema::draft202012::new(&schema()).unwrap();
     let bearer = json!({"token": {"env": "A", "file": "key"}});
     let mut documents = vec![
         with("", "descripton", json!("x")),
@@ -181,12 +185,42 @@ fn what_a_schema_can_refuse_both_refuse() {
     let mut no_header = with(HTTP, "no_auth", Value::Null);
     no_header.pointer_mut(HTTP).unwrap()["static_headers"] = json!({"headers": {}});
     documents.push(no_header);
+    assert_refused(&documents);
+}
+
+#[test]
+fn what_a_schema_can_refuse_of_a_described_route_both_refuse() {
+    let mut routes = vec![json!(5), json!({"name": "a"}), json!({"route": "get /a"})];
+    for (name, value) in [
+        ("nam", json!("a")),
+        ("name", json!("")),
+        ("name", json!("A")),
+        ("name", json!("a".repeat(63))),
+        ("description", json!(" ")),
+        ("description", json!("a".repeat(1025))),
+        ("query", json!(["page"])),
+        ("query", json!({"page": "int"})),
+        ("query", json!({"page": {"description": "d"}})),
+        ("query", json!({"page": {"type": "integer", "min": 1}})),
+        ("query", json!({"": "integer"})),
+    ] {
+        routes.push(json!({"route": "GET /a", name: value}));
+    }
+    let documents = routes
+        .iter()
+        .map(|route| with(HTTP, "allowed_routes", json!([route])));
+    assert_refused(&documents.collect::<Vec<_>>());
+}
+
+/// Asserts that neither the schema nor the loader accepts any of these files.
+fn assert_refused(documents: &[Value]) {
+    let validator = jsonschema::draft202012::new(&schema()).unwrap();
     for document in documents {
         assert!(
-            !validator.is_valid(&document),
+            !validator.is_valid(document),
             "the schema admits {document:#}"
         );
-        assert!(!loads(&document), "the loader reads {document:#}");
+        assert!(!loads(document), "the loader reads {document:#}");
     }
 }
 

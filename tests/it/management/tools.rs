@@ -44,3 +44,35 @@ fn ten_thousand_routes_are_answered_again_and_again() {
     assert_eq!(first[9_999]["slug"], "many_get_api_9999_id");
     assert_eq!(connection_of(&sidecar, "many")["tools"], first);
 }
+
+#[test]
+fn a_described_route_is_a_tool_with_its_name_and_parameters() {
+    let up = Upstream::echo();
+    let crm = connection("crm").upstream(&up).allow("GET /plain");
+    let crm = crm.allow_described(json!({
+        "route": "GET /repos/{owner}",
+        "name": "list_repos",
+        "description": "Lists repositories.",
+        "query": {"page": "integer", "q": {"type": "string", "description": "Search text."}},
+    }));
+    let sidecar = Sidecar::with(crm).start();
+    let shown = connection_of(&sidecar, "crm");
+    let patterns = &shown["connectionDetails"]["http"]["allowedRoutes"];
+    assert_eq!(*patterns, json!(["GET /plain", "GET /repos/{owner}"]));
+    let [plain, described] = shown["tools"].as_array().unwrap().as_slice() else {
+        panic!("{shown}")
+    };
+    assert_eq!(plain.get("description"), None);
+    assert_eq!(described["slug"], "crm_list_repos");
+    assert_eq!(described["displayName"], "GET /repos/{owner}");
+    assert_eq!(described["description"], "Lists repositories.");
+    let schema = &described["inputSchema"];
+    assert!(jsonschema::meta::is_valid(schema), "{schema}");
+    assert_eq!(
+        schema["properties"]["query"]["properties"],
+        json!({"page": {"type": "integer"}, "q": {"type": "string", "description": "Search text."}})
+    );
+    let page = Agent::connect_to(sidecar.management()).get("/");
+    let page = page.expect_status(200).text();
+    assert!(page.contains("Lists repositories."), "{page}");
+}

@@ -15,7 +15,7 @@ pub(crate) struct Connection {
     pub(super) id: String,
     top: Map<String, Value>,
     http: Map<String, Value>,
-    routes: Vec<String>,
+    routes: Vec<Value>,
     headers: Map<String, Value>,
     auth: (String, Value),
 }
@@ -37,8 +37,13 @@ pub(crate) fn connection(id: &str) -> Connection {
 
 impl Connection {
     /// Adds a route.
-    pub(crate) fn allow(mut self, pattern: &str) -> Self {
-        self.routes.push(pattern.to_owned());
+    pub(crate) fn allow(self, pattern: &str) -> Self {
+        self.allow_described(json!(pattern))
+    }
+
+    /// Adds an entry of `allowed_routes` in any form.
+    pub(crate) fn allow_described(mut self, route: Value) -> Self {
+        self.routes.push(route);
         self
     }
 
