@@ -18,10 +18,13 @@ use crate::domain::Connection;
 
 /// A connection, with the times at which it was loaded and changed.
 pub struct ConnectionEntry {
-    /// A number that is unique in this process, across generations. A connection that a reload does
-    /// not change keeps its entry, and with it everything that is stored under this number: its
-    /// sockets and its token.
+    /// The number under which the state of the connection is stored: its sockets and its
+    /// credential. It is unique among the connections of all generations. A connection keeps it if
+    /// a reload changes nothing but its descriptions.
     pub key: u64,
+    /// A number that is unique in this process. An entry that a reload changes in any way gets
+    /// another one.
+    pub revision: u64,
     /// The connection.
     pub connection: Arc<Connection>,
     /// The time at which this process first loaded a connection of this id.
@@ -43,8 +46,13 @@ pub struct Snapshot {
 
 impl ConnectionEntry {
     fn new(connection: Connection, created: Timestamp, updated: Timestamp) -> Self {
+        Self::with_key(next_number(), connection, created, updated)
+    }
+
+    fn with_key(key: u64, connection: Connection, created: Timestamp, updated: Timestamp) -> Self {
         Self {
-            key: next_key(),
+            key,
+            revision: next_number(),
             connection: Arc::new(connection),
             created,
             updated,
@@ -54,7 +62,8 @@ impl ConnectionEntry {
 
     fn to_vanished(&self, now: Timestamp) -> Self {
         Self {
-            key: next_key(),
+            key: next_number(),
+            revision: next_number(),
             connection: Arc::clone(&self.connection),
             created: self.created,
             updated: now,
@@ -78,6 +87,12 @@ impl ConnectionEntry {
     fn matches_definition(&self, connection: &Connection) -> bool {
         self.is_defined() && self.connection.changed_fields(connection).is_empty()
     }
+
+    /// Returns whether the entry still exists and treats requests as this definition does, whatever
+    /// the descriptions are.
+    fn is_described_by(&self, connection: &Connection) -> bool {
+        self.is_defined() && self.connection.differs_only_in_descriptions(connection)
+    }
 }
 
 impl Snapshot {
@@ -96,6 +111,9 @@ impl Snapshot {
             .into_iter()
             .map(|connection| match self.find(connection.id.as_str()) {
                 Some(entry) if entry.matches_definition(&connection) => Arc::clone(entry),
+                Some(entry) if entry.is_described_by(&connection) => Arc::new(
+                    ConnectionEntry::with_key(entry.key, connection, entry.created, now),
+                ),
                 earlier => {
                     let created = earlier.map_or(now, |entry| entry.created);
                     Arc::new(ConnectionEntry::new(connection, created, now))
@@ -196,10 +214,10 @@ impl Hasher for IdHasher {
     }
 }
 
-fn next_key() -> u64 {
-    static KEYS: AtomicU64 = AtomicU64::new(0);
-    // A key only has to be unique, so no ordering with other memory is needed.
-    KEYS.fetch_add(1, Ordering::Relaxed)
+fn next_number() -> u64 {
+    static NUMBERS: AtomicU64 = AtomicU64::new(0);
+    // A number only has to be unique, so no ordering with other memory is needed.
+    NUMBERS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Holds the current snapshot.

@@ -11,7 +11,7 @@ use crate::snapshot::ConnectionEntry;
 /// The number of added entries after which the values of replaced connections are removed.
 const REMOVAL_INTERVAL: usize = 64;
 
-/// The values of the connections that were requested last, by the key of their snapshot entry.
+/// The values of the connections that were requested last, by the revision of their snapshot entry.
 pub struct EntryCache<T> {
     cached: Cache<u64, CachedValue<T>>,
     /// The number of entries added since the start.
@@ -49,7 +49,7 @@ impl<T: Clone + Send + Sync + 'static> EntryCache<T> {
     ) -> T {
         // moka runs one `make` for concurrent calls with the same key; the others wait for it.
         let mut is_removal_due = false;
-        let cached = self.cached.get_with(entry.key, || {
+        let cached = self.cached.get_with(entry.revision, || {
             let added = self.added.fetch_add(1, Relaxed) + 1;
             is_removal_due = added.is_multiple_of(REMOVAL_INTERVAL);
             CachedValue {

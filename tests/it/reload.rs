@@ -9,7 +9,9 @@ mod watching;
 
 use serde_json::json;
 
-use crate::support::{Agent, Program, Sidecar, Upstream, connection, scrape_until_contains};
+use crate::support::{
+    Agent, Program, Sidecar, TokenEndpoint, Upstream, connection, scrape_until_contains,
+};
 
 #[test]
 fn a_reload_changes_what_changed_and_keeps_the_rest() {
@@ -44,6 +46,45 @@ fn a_reload_changes_what_changed_and_keeps_the_rest() {
     sidecar.reload(&[crm]).unwrap();
     agent.get("/crm/a").expect_status(200);
     agent.get("/billing/a").expect_status(404);
+}
+
+#[test]
+fn a_change_of_descriptions_keeps_sockets_and_tokens() {
+    let up = Upstream::body("ok");
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
+    let crm = |text: &str| {
+        let route = json!({"route": "GET /a", "name": text, "description": text});
+        let crm = connection("crm").allow_described(route).upstream(&up);
+        let crm = crm.oauth(&endpoint).with_field("description", json!(text));
+        crm.with_field("display_name", json!(text))
+    };
+    let sidecar = Sidecar::with(crm("first")).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/a").expect_status(200);
+    let sockets = up.sockets();
+    let tool = |agent: &mut Agent| {
+        agent.get("/v1/connections/crm").json()["connection"]["tools"][0].take()
+    };
+    let mut operator = Agent::connect_to(sidecar.management());
+    assert_eq!(tool(&mut operator)["slug"], "crm_first");
+
+    sidecar.reload(&[crm("second")]).unwrap();
+
+    agent.get("/crm/a").expect_status(200);
+    assert_eq!(up.sockets(), sockets);
+    assert_eq!(endpoint.calls(), 1);
+    assert_eq!(tool(&mut operator)["description"], "second");
+    let list = agent.get("/").expect_status(200).json();
+    assert_eq!(
+        list["connections"][0]["allowed_routes"][0]["name"],
+        "second"
+    );
+    // Any other change closes the sockets, as before.
+    sidecar
+        .reload(&[crm("second").http("timeout_seconds", json!(7))])
+        .unwrap();
+    agent.get("/crm/a").expect_status(200);
+    assert_eq!(up.sockets(), sockets + 1);
 }
 
 #[test]
