@@ -251,10 +251,15 @@ fn every_json_block_parses() {
 #[test]
 fn every_block_names_its_language() {
     let known = [
+        "go",
+        "java",
+        "javascript",
         "json",
         "mermaid",
+        "php",
         "powershell",
         "python",
+        "ruby",
         "sh",
         "text",
         "yaml",

@@ -28,6 +28,7 @@ PAGES = ["README.md", *sorted(str(page.relative_to(REPOSITORY)) for page in (REP
 # Shell blocks that are not run here, by the word behind `sh,`, with the reason.
 NOT_RUN = {
     "ci": "steps of .ci/run",
+    "clients": "lines of a script that tests/peers/clients/run runs",
     "kubernetes": "needs a cluster; tests/peers/kubernetes.py checks the manifests and these commands",
     "docker": "needs an image; tests/peers/image.py runs it",
     "root": "changes the machine; tests/peers/systemd.py checks the units",

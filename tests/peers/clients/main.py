@@ -1,0 +1,225 @@
+"""Runs clients through egressd against an upstream that imitates their APIs, and compares what each
+showed, and how many requests it sent, with the table of docs/clients.md."""
+
+import concurrent.futures
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import table  # noqa: E402
+from loopback import REPOSITORY, World, egressd_argv, read  # noqa: E402
+from rows import ROWS  # noqa: E402
+from server import AGENTS_KEY, CASES, CREDENTIAL, Upstream  # noqa: E402
+
+CLIENTS = Path(os.environ["CLIENTS"])
+PAGE = REPOSITORY / "docs/clients.md"
+EXPECTED = {
+    "request": "pong", "stream": "one two three", "upload": "100000", "tools": "the tool returned rain", "pages": "one two three",
+    "push": "pushed",
+}
+# The models answer every request with these words.
+ALSO_EXPECTED = {"request": "one two three"}
+JOBS = 2
+
+
+class Fault(Exception):
+    """A client did not do what every client must do."""
+
+
+def definition(row, upstream_port):
+    """Returns the definition of a client's connection. No route allows the case `forbidden`."""
+    cases = [case for case in CASES if case != "forbidden"]
+    routes = [f"/{case}/{{rest...}}" for case in cases]
+    credential = f"static_headers: {{headers: {{X-Api-Key: {{value: {{env: UPSTREAM_CREDENTIAL}}}}}}}}"
+    if row.api != "anthropic":
+        credential = "bearer_token: {token: {env: UPSTREAM_CREDENTIAL}}"
+    return f"""
+display_name: {row.title}
+connection_details:
+  http:
+    base_url: https://localhost:{upstream_port}
+    allowed_private_cidrs: [127.0.0.0/8]
+    allowed_routes: {json.dumps(routes)}
+    headers: {{X-Client: {row.name}, X-Api: {row.api}}}
+    max_response_size_bytes: 1048576
+    {credential}
+"""
+
+
+def command(row):
+    """Returns the command that runs a client's script."""
+    script = HERE / row.script
+    programs = {
+        ".py": [CLIENTS / row.venv / "bin/python", "-B"], ".mjs": ["node"], ".sh": ["bash"], ".java": ["java"], ".go": ["go", "run"],
+        ".rb": ["ruby"], ".php": ["php"],
+    }
+    return [*map(str, programs[script.suffix]), str(script)]
+
+
+def version(row):
+    """Returns the version of a client."""
+    folder = Path(row.script).parts[0]
+    if row.package and folder == "python":
+        lock = HERE / "python" / ("crewai.txt" if row.venv == "crewai" else "full.txt")
+        return re.search(rf"(?im)^{re.escape(row.package)}==(\S+)", lock.read_text())[1]
+    if row.package:
+        return json.loads((CLIENTS / "node/node_modules" / row.package / "package.json").read_text())["version"]
+    done = subprocess.run(row.version, capture_output=True, text=True, timeout=30)
+    return re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)[0]
+
+
+def first_sentence(port, path):
+    """Returns the first sentence of the `detail` with which egressd refuses this request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path)
+    detail = json.loads(connection.getresponse().read())["detail"]
+    connection.close()
+    return " ".join(re.split(r"[.;:] ", detail)[0].split())
+
+
+class Run:
+    """One run: the world, the upstream, egressd, and the results."""
+
+    def __init__(self, world, rows):
+        self.world, self.rows = world, rows
+        _, leaf, key = world.certificates()
+        self.upstream = Upstream(world.port(), leaf, key)
+        self.proxy = world.port()
+        for row in rows:
+            world.file(f"connections/{row.name}.yaml", definition(row, self.upstream.port))
+        self.environment = {
+            **os.environ, "AGENTS_KEY": AGENTS_KEY, "PYTHONPATH": str(HERE / "python"), "NODE_PATH": str(CLIENTS / "node/node_modules"),
+            "no_proxy": "*", "NO_PROXY": "*", "CLIENTS": str(CLIENTS),
+        }
+        argv = egressd_argv(world, self.proxy)
+        self.egressd = world.start("egressd", argv, env={**os.environ, "UPSTREAM_CREDENTIAL": CREDENTIAL}).await_port(self.proxy)
+        self.details = {
+            case: first_sentence(self.proxy, f"/{rows[0].name}/{case}/judge") for case in ("forbidden", "large")
+        }
+        self.upstream.counts.clear()
+
+    def client(self, row):
+        """Runs a client. Returns its cases: name -> (how it ended, text)."""
+        home = self.world.directory / f"home-{row.name}"
+        home.mkdir()
+        environment = {**self.environment, "HOME": str(home), "BASE": f"http://127.0.0.1:{self.proxy}/{row.name}"}
+        done = subprocess.run(command(row), env=environment, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=row.seconds)
+        lines = [line.split("\t", 3) for line in done.stdout.splitlines() if line.startswith("case\t")]
+        if not lines:
+            raise Fault(f"printed no case: {(done.stdout + done.stderr)[-2000:]}")
+        return {case: (how, text) for _, case, how, text in lines}
+
+    def refused(self, row, code):
+        """Returns how many requests of a client egressd refused with a code."""
+        lines = [json.loads(line) for line in read(self.egressd.log).splitlines() if line.startswith("{")]
+        return sum(line.get("connection") == row.name and line.get("code") == code for line in lines) - (row is self.rows[0])
+
+    def shown(self, cases):
+        """Returns what a client's error shows of a refusal."""
+        refusals = {"forbidden": ("403", "route_not_allowed"), "large": ("502", "response_too_large")}
+        found = {}
+        for case, (status, code) in refusals.items():
+            text = cases.get(case, ("", None))[1]
+            if text is not None:
+                parts = {"message": self.details[case], "code": code, "status": status}
+                found[status] = next((part for part, words in parts.items() if words in text), "nothing")
+        if len(set(found.values())) == 1:
+            return found["403"]
+        return ", ".join(f"{status}: {part}" for status, part in found.items())
+
+    def judge(self, row, cases):
+        """Returns the cells of a client's row."""
+        if os.environ.get("VERBOSE"):
+            for case, result in cases.items():
+                print(f"  {row.name} {case}:", *result)
+        sent = {case: self.upstream.counts[row.name, case] for case in CASES}
+        for case in ("tools", "pages", "push"):
+            if case in cases:
+                check(cases, case)
+        works = [check(cases, case) for case in ("request", "stream", "upload")]
+        for case in ("forbidden", "large"):
+            if row.sdk and cases.get(case, ("raised", ""))[0] == "returned":
+                raise Fault(f"takes a refusal for success: {cases[case][1]}")
+        cut = cases.get("cut")
+        cells = [
+            row.title, version(row), *works, self.shown(cases),
+            f"{self.refused(row, 'route_not_allowed')} / {self.refused(row, 'response_too_large') if 'large' in cases else '–'}",
+            "–" if "limited" not in cases else f"{sent['limited']}, {'succeeds' if cases['limited'][0] == 'returned' else 'fails'}",
+            str(sent["unavailable"]) if "unavailable" in cases else "–",
+            "–" if cut is None else "error" if cut[0] == "raised" else "not noticed",
+        ]
+        return cells
+
+
+def check(cases, case):
+    """Returns the cell of a case that must succeed."""
+    if case not in cases:
+        return "–"
+    how, text = cases[case]
+    if how == "returned" and text in (EXPECTED[case], ALSO_EXPECTED.get(case)):
+        return "yes"
+    raise Fault(f"{case} {how}: {text}")
+
+
+def selected(arguments):
+    """Returns the rows that the arguments select."""
+    names = [argument for argument in arguments if not argument.startswith("--")]
+    unknown = set(names) - {row.name for row in ROWS}
+    if unknown:
+        sys.exit(f"error: no client has one of these names: {' '.join(unknown)}")
+    if names:
+        return [row for row in ROWS if row.name in names]
+    return [row for row in ROWS if row.fast or "--fast" not in arguments]
+
+
+def run_all(world, rows):
+    """Runs clients, two at a time. Returns (the cells of each row, the failures)."""
+    run, results, failures = Run(world, rows), {}, []
+    with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
+        running = {pool.submit(run.client, row): row for row in rows}
+        shown = {}
+        for future in concurrent.futures.as_completed(running):
+            row = running[future]
+            try:
+                shown[row] = future.result()
+            except (Fault, subprocess.TimeoutExpired) as error:
+                failures.append(f"{row.title}: {error}")
+    world.stop(run.egressd)
+    for row in rows:
+        if row not in shown:
+            continue
+        try:
+            results[row] = run.judge(row, shown[row])
+        except (Fault, KeyError) as error:
+            failures.append(f"{row.title}: {error!r}")
+    return results, failures + run.upstream.faults
+
+
+def main():
+    rows = selected(sys.argv[1:])
+    is_writing = "--write" in sys.argv[1:]
+    with World() as world:
+        results, failures = run_all(world, rows)
+    if is_writing and not failures:
+        PAGE.write_text(table.markdown(results))
+    failures += table.differences(read(PAGE), results)
+    for row, cells in results.items():
+        is_different = any(failure.startswith(f"{row.title}: ") for failure in failures)
+        print("not ok" if is_different else "ok", "clients:", " | ".join(cells))
+    for failure in failures:
+        print(f"FAILED {failure}")
+    failed = len({failure.split(": ")[0] for failure in failures})
+    print(f"clients: {len(rows) - failed} passed, {failed} failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The page docs/clients.md: the results of a run as Markdown, and the comparison with the
+committed page."""
+
+import re
+from pathlib import Path
+
+from rows import GROUPS, ROWS
+
+HERE = Path(__file__).resolve().parent
+LANGUAGES = {".py": "python", ".mjs": "javascript", ".sh": "sh,clients", ".java": "java", ".go": "go", ".rb": "ruby", ".php": "php"}
+COLUMNS = [
+    "client", "version", "request", "stream", "upload", "a refusal shows", "requests for a refusal", "429, then 200",
+    "requests for 503", "cut response",
+]
+
+
+def lines_of(row):
+    """Returns the lines of a script between its marks `docs` and `end`, without indentation."""
+    found, inside = [], False
+    for line in (HERE / row.script).read_text().splitlines():
+        word = line.strip().lstrip("#/ ").strip()
+        if word == "docs":
+            inside = True
+        elif word == "end":
+            inside = False
+        elif inside:
+            found.append(line)
+    indent = min((len(line) - len(line.lstrip()) for line in found if line.strip()), default=0)
+    return "\n".join(line[indent:] for line in found)
+
+
+def cells_of(page):
+    """Returns the cells of each client in a page, by title."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")]
+    titles = {row.title for row in ROWS}
+    return {row[0]: row for row in rows if row[0] in titles and len(row) == len(COLUMNS)}
+
+
+def differences(page, results):
+    """Returns how the results differ from a page. The version of a program that is not pinned does
+    not matter."""
+    committed, found = cells_of(page), []
+    for row, cells in results.items():
+        old = committed.get(row.title)
+        if old is None:
+            found.append(f"{row.title}: docs/clients.md does not have this client")
+            continue
+        for column, before, now in zip(COLUMNS, old, cells, strict=True):
+            if before != now and (column != "version" or row.package):
+                found.append(f"{row.title}: {column}: `{now}` instead of `{before}`")
+    return found
+
+
+def markdown(results):
+    """Returns the page for the results of all clients."""
+    sdks = [row for row in ROWS if row.sdk]
+    shown = COLUMNS.index("a refusal shows")
+    told = [row for row in sdks if results[row][shown].startswith(("message", "403: message"))]
+    counts = f"{len(told)} of {len(sdks)} software development kits show the `detail` of a refusal in the text of their exception."
+    parts = [re.sub(r"COUNTS", counts, (HERE / "introduction.md").read_text().rstrip("\n"))]
+    for group in GROUPS:
+        rows = [row for row in ROWS if row.group == group]
+        if not rows:
+            continue
+        parts.append(f"## {group[1]}")
+        table = [COLUMNS, ["---"] * len(COLUMNS), *(results[row] for row in rows)]
+        parts.append("\n".join("| " + " | ".join(cells) + " |" for cells in table))
+        for row in rows:
+            note = ", on a listener that mounts its connection" if row.mounted else ""
+            parts.append(f"{row.title}{note}:")
+            parts.append(f"```{LANGUAGES[Path(row.script).suffix]}\n{lines_of(row)}\n```")
+    return "\n\n".join(parts) + "\n"
