@@ -359,14 +359,28 @@ def pypi(request):
     return not_found(request)
 
 
-GIT_ROOT = {"directory": None}
+GIT = {"root": None}
+
+
+def create_repository(root):
+    """Creates the repository of the git server, with one file in one commit."""
+    GIT["root"], bare, work = root, root / f"{PROJECT}.git", root / "work"
+    author = ["-c", "user.name=upstream", "-c", "user.email=upstream@localhost"]
+    for arguments in (
+        ["init", "-q", "--bare", "-b", "main", bare], ["init", "-q", "-b", "main", work], ["-C", work, "add", "."],
+        [*author, "-C", work, "commit", "-q", "-m", "first"], ["-C", work, "push", "-q", bare, "main"],
+        ["-C", bare, "config", "http.receivepack", "true"],
+    ):
+        if "add" in arguments:
+            (work / "file").write_text(f"{PROJECT}\n")
+        subprocess.run(["git", *map(str, arguments)], check=True)
 
 
 def git(request):
     """A git server: `git http-backend`, which Debian's git contains."""
     query = "&".join(f"{name}={value}" for name, value in request.query.items())
     environment = {
-        **os.environ, "GIT_PROJECT_ROOT": str(GIT_ROOT["directory"]), "GIT_HTTP_EXPORT_ALL": "1", "REMOTE_USER": "agent",
+        **os.environ, "GIT_PROJECT_ROOT": str(GIT["root"]), "GIT_HTTP_EXPORT_ALL": "1", "REMOTE_USER": "agent",
         "REQUEST_METHOD": request.method, "PATH_INFO": request.path, "QUERY_STRING": query,
         "CONTENT_TYPE": request.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(request.body)),
         "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
@@ -376,7 +390,7 @@ def git(request):
     head, _, content = done.stdout.partition(b"\r\n\r\n")
     fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
     status = int(fields.pop("Status", "200").split()[0])
-    return status, fields, [content[i:i + 4096] for i in range(0, len(content), 4096)] if content else b""
+    return status, fields, [content[i:i + 100] for i in range(0, len(content), 100)] if content else b""
 
 
 APIS = {

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+import apis  # noqa: E402
 import table  # noqa: E402
-from loopback import REPOSITORY, World, egressd_argv, read  # noqa: E402
+from loopback import REPOSITORY, World, egressd_binary, read  # noqa: E402
 from rows import ROWS  # noqa: E402
 from server import AGENTS_KEY, CASES, CREDENTIAL, Upstream  # noqa: E402
 
@@ -36,8 +38,8 @@ class Fault(Exception):
 def definition(row, upstream_port):
     """Returns the definition of a client's connection. No route allows the case `forbidden`."""
     cases = [case for case in CASES if case != "forbidden"]
-    routes = [f"/{case}/{{rest...}}" for case in cases]
-    credential = f"static_headers: {{headers: {{X-Api-Key: {{value: {{env: UPSTREAM_CREDENTIAL}}}}}}}}"
+    routes = [f"/{case}/{{rest...}}" for case in cases] + list(row.routes)
+    credential = "static_headers: {headers: {X-Api-Key: {value: {env: UPSTREAM_CREDENTIAL}}}}"
     if row.api != "anthropic":
         credential = "bearer_token: {token: {env: UPSTREAM_CREDENTIAL}}"
     return f"""
@@ -53,9 +55,9 @@ connection_details:
 """
 
 
-def command(row):
-    """Returns the command that runs a client's script."""
-    script = HERE / row.script
+def command(directory, row):
+    """Returns the command that runs a client's script, which is in this directory."""
+    script = directory / row.script
     programs = {
         ".py": [CLIENTS / row.venv / "bin/python", "-B"], ".mjs": ["node"], ".sh": ["bash"], ".java": ["java"], ".go": ["go", "run"],
         ".rb": ["ruby"], ".php": ["php"],
@@ -71,17 +73,18 @@ def version(row):
         return re.search(rf"(?im)^{re.escape(row.package)}==(\S+)", lock.read_text())[1]
     if row.package:
         return json.loads((CLIENTS / "node/node_modules" / row.package / "package.json").read_text())["version"]
-    done = subprocess.run(row.version, capture_output=True, text=True, timeout=30)
+    words = [word.format(clients=CLIENTS) for word in row.version]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30)
     return re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)[0]
 
 
-def first_sentence(port, path):
-    """Returns the first sentence of the `detail` with which egressd refuses this request."""
+def first_words(port, path):
+    """Returns the first words of the `detail` with which egressd refuses this request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("GET", path)
     detail = json.loads(connection.getresponse().read())["detail"]
     connection.close()
-    return " ".join(re.split(r"[.;:] ", detail)[0].split())
+    return " ".join(re.split(r"[.;:] | \(", detail)[0].split())
 
 
 class Run:
@@ -92,25 +95,47 @@ class Run:
         _, leaf, key = world.certificates()
         self.upstream = Upstream(world.port(), leaf, key)
         self.proxy = world.port()
+        for folder in ("python", "node", "shell", "java", "go", "ruby", "php"):
+            shutil.copytree(HERE / folder, world.directory / folder)
+        if any(row.api == "git" for row in rows):
+            apis.create_repository(world.directory / "git")
+        # Node searches the packages of a module in the directories above it.
+        (world.directory / "node_modules").symlink_to(CLIENTS / "node/node_modules")
         for row in rows:
             world.file(f"connections/{row.name}.yaml", definition(row, self.upstream.port))
         self.environment = {
-            **os.environ, "AGENTS_KEY": AGENTS_KEY, "PYTHONPATH": str(HERE / "python"), "NODE_PATH": str(CLIENTS / "node/node_modules"),
+            **os.environ, "AGENTS_KEY": AGENTS_KEY,
             "no_proxy": "*", "NO_PROXY": "*", "CLIENTS": str(CLIENTS),
         }
-        argv = egressd_argv(world, self.proxy)
+        self.mounted = {row: world.port() for row in rows if row.mounted}
+        settings = world.file("egressd.yaml", self.settings())
+        argv = [egressd_binary("debug"), "serve", "--config", settings]
         self.egressd = world.start("egressd", argv, env={**os.environ, "UPSTREAM_CREDENTIAL": CREDENTIAL}).await_port(self.proxy)
         self.details = {
-            case: first_sentence(self.proxy, f"/{rows[0].name}/{case}/judge") for case in ("forbidden", "large")
+            case: first_words(self.proxy, f"/{rows[0].name}/{case}/judge") for case in ("forbidden", "large")
         }
         self.upstream.counts.clear()
+
+    def settings(self):
+        """Returns the settings of egressd: a listener for all connections, and one for each mounted
+        connection."""
+        listeners = [{"listen": [f"127.0.0.1:{port}"], "connection": row.name} for row, port in self.mounted.items()]
+        more = f", listeners: {json.dumps(listeners)}" if listeners else ""
+        return f"""
+proxy: {{listen: ["127.0.0.1:{self.proxy}"]{more}}}
+management: {{listen: ["127.0.0.1:{self.world.port()}"]}}
+egress: {{ca_files: [ca.pem]}}
+connections: [connections]
+log: {{format: json}}
+"""
 
     def client(self, row):
         """Runs a client. Returns its cases: name -> (how it ended, text)."""
         home = self.world.directory / f"home-{row.name}"
         home.mkdir()
-        environment = {**self.environment, "HOME": str(home), "BASE": f"http://127.0.0.1:{self.proxy}/{row.name}"}
-        done = subprocess.run(command(row), env=environment, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        base = f"http://127.0.0.1:{self.mounted[row]}" if row.mounted else f"http://127.0.0.1:{self.proxy}/{row.name}"
+        environment = {**self.environment, "HOME": str(home), "BASE": base}
+        done = subprocess.run(command(self.world.directory, row), env=environment, cwd=home, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=row.seconds)
         lines = [line.split("\t", 3) for line in done.stdout.splitlines() if line.startswith("case\t")]
         if not lines:

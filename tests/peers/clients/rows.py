@@ -27,8 +27,12 @@ class Row:
     sdk: bool = False
     # Whether the client needs a listener on which its connection is mounted at the root.
     mounted: bool = False
+    # Routes of a client that takes no base path, so that its paths begin with no case.
+    routes: tuple = ()
     # The virtual environment of a client in Python.
     venv: str = "python"
+    # A sentence in the documentation, behind the lines.
+    note: str = ""
     seconds: int = 90
 
 
@@ -37,6 +41,42 @@ ROWS = [
     Row("requests", "requests (Python)", HTTP, "python/with_requests.py", package="requests"),
     Row("httpx", "httpx (Python)", HTTP, "python/with_httpx.py", package="httpx"),
     Row("aiohttp", "aiohttp (Python)", HTTP, "python/with_aiohttp.py", package="aiohttp"),
+    Row("fetch", "fetch (Node)", HTTP, "node/with_fetch.mjs", version=("node", "--version")),
+    Row("undici", "undici (Node)", HTTP, "node/with_undici.mjs", package="undici"),
+    Row("axios", "axios (Node)", HTTP, "node/with_axios.mjs", package="axios",
+        note="`error.response.data` is the document of the refusal."),
+    Row("java", "java.net.http (Java)", HTTP, "java/Client.java", version=("java", "--version"), fast=False),
+    Row("go", "net/http (Go)", HTTP, "go/main.go", version=("go", "version"), fast=False),
+    Row("ruby", "Net::HTTP (Ruby)", HTTP, "ruby/client.rb", version=("ruby", "--version"), fast=False),
+    Row("php", "curl (PHP)", HTTP, "php/client.php", version=("php", "--version"), fast=False),
     Row("openai-python", "OpenAI (Python)", MODELS, "python/with_openai.py", "openai", "openai", sdk=True),
+    Row("openai-node", "OpenAI (JavaScript)", MODELS, "node/with_openai.mjs", "openai", "openai", sdk=True),
     Row("anthropic-python", "Anthropic (Python)", MODELS, "python/with_anthropic.py", "anthropic", "anthropic", sdk=True),
+    Row("anthropic-node", "Anthropic (JavaScript)", MODELS, "node/with_anthropic.mjs", "anthropic", "@anthropic-ai/sdk",
+        sdk=True),
+    Row("claude-agent-sdk", "Claude Agent SDK (Python)", MODELS, "python/with_claude_agent.py", "anthropic",
+        "claude-agent-sdk", fast=False, sdk=True,
+        note="The run sets `CLAUDE_CODE_MAX_RETRIES` to 2; the default is 10."),
+    Row("openai-agents", "OpenAI Agents SDK (Python)", MODELS, "python/with_openai_agents.py", "openai", "openai-agents",
+        fast=False, sdk=True),
+    Row("langchain", "LangChain and LangGraph (Python)", MODELS, "python/with_langchain.py", "openai", "langchain",
+        fast=False, sdk=True),
+    Row("litellm", "LiteLLM (Python)", MODELS, "python/with_litellm.py", "openai", "litellm", fast=False, sdk=True),
+    Row("crewai", "CrewAI (Python)", MODELS, "python/with_crewai.py", "openai", "crewai", fast=False, sdk=True, venv="crewai"),
+    Row("vercel-ai", "Vercel AI SDK (JavaScript)", MODELS, "node/with_vercel.mjs", "openai", "ai", sdk=True,
+        note="`maxRetries: 0` in the call turns repetitions off."),
+    Row("mcp-python", "MCP SDK (Python)", MODELS, "python/with_mcp.py", "mcp", "mcp",
+        note="The client first probes the server for a newer revision of the protocol, so it sends two requests."),
+    Row("mcp-node", "MCP SDK (TypeScript)", MODELS, "node/with_mcp.mjs", "mcp", "@modelcontextprotocol/sdk"),
+    Row("stripe-python", "stripe (Python)", SERVICES, "python/with_stripe.py", "stripe", "stripe", sdk=True),
+    Row("slack", "slack_sdk (Python)", SERVICES, "python/with_slack.py", "slack", "slack_sdk", sdk=True),
+    Row("notion-python", "notion-client (Python)", SERVICES, "python/with_notion.py", "notion", "notion-client", sdk=True,
+        note="`error.body` is the document of the refusal."),
+    Row("notion-node", "Notion (JavaScript)", SERVICES, "node/with_notion.mjs", "notion", "@notionhq/client", sdk=True,
+        note="`error.body` is the document of the refusal."),
+    Row("gql", "gql (Python)", SERVICES, "python/with_gql.py", "graphql", "gql", sdk=True),
+    Row("git", "git", TOOLS, "shell/git.sh", "git", version=("git", "--version"), fast=False),
+    Row("npm", "npm", TOOLS, "shell/npm.sh", "npm", version=("npm", "--version"),
+        note="`npm config set fetch-retries 0` turns repetitions off."),
+    Row("pip", "pip", TOOLS, "shell/pip.sh", "pypi", version=("{clients}/python/bin/python", "-m", "pip", "--version")),
 ]

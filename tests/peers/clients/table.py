@@ -69,4 +69,6 @@ def markdown(results):
             note = ", on a listener that mounts its connection" if row.mounted else ""
             parts.append(f"{row.title}{note}:")
             parts.append(f"```{LANGUAGES[Path(row.script).suffix]}\n{lines_of(row)}\n```")
+            if row.note:
+                parts.append(row.note)
     return "\n\n".join(parts) + "\n"
