@@ -149,16 +149,15 @@ impl Client {
         let may_repeat =
             |broken: &ExchangeFailure| is_replayable && (broken.unprocessed || broken.stale);
         if let Some(session) = pool.usable_session() {
-            options.sent_flag.store(true, Relaxed);
-            match Box::pin(session.exchange(head, body.take())).await {
+            match Box::pin(session.exchange(head, body.take(), options.sent_flag)).await {
                 Ok(response) => return UpstreamBody::under_cap(response, options.cap),
                 Err(broken) if !may_repeat(&broken) => return Err(broken.failure),
                 Err(_unprocessed) => pool.drop_session(&session),
             }
         } else if let Some(socket) = pool.idle_socket().await {
             // Nothing may be awaited between this check and the exchange; see `Socket::idle_state`.
-            options.sent_flag.store(true, Relaxed);
-            match http1::exchange(socket, head, body.take(), pool.socket_return(options)).await {
+            let return_to = pool.socket_return(options);
+            match http1::exchange(socket, head, body.take(), return_to, options.sent_flag).await {
                 Ok(response) => return UpstreamBody::under_cap(response, options.cap),
                 Err(broken) if !may_repeat(&broken) => return Err(broken.failure),
                 Err(_stale) => {}
@@ -189,9 +188,9 @@ impl Client {
                     pool.put_back(socket);
                     return Err(Failure::CredentialExpired);
                 }
-                options.sent_flag.store(true, Relaxed);
+                let return_to = pool.socket_return(options);
                 let exchanged =
-                    http1::exchange(socket, head, body.take(), pool.socket_return(options)).await;
+                    http1::exchange(socket, head, body.take(), return_to, options.sent_flag).await;
                 let response =
                     exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
                 UpstreamBody::under_cap(response, options.cap)
@@ -202,8 +201,7 @@ impl Client {
                 if options.has_expired() {
                     return Err(Failure::CredentialExpired);
                 }
-                options.sent_flag.store(true, Relaxed);
-                let exchanged = session.exchange(head, body.take()).await;
+                let exchanged = session.exchange(head, body.take(), options.sent_flag).await;
                 let response =
                     exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
                 UpstreamBody::under_cap(response, options.cap)

@@ -129,6 +129,9 @@ pub enum TlsFault {
     /// The upstream does not support TLS, or has no version or cipher that egressd accepts.
     #[error("the upstream did not complete a TLS 1.2 or 1.3 handshake")]
     Protocol,
+    /// The upstream broke the TLS session after the handshake. The request may have been sent.
+    #[error("the upstream broke the TLS session after its handshake")]
+    Session,
     /// The upstream chose a protocol (ALPN) that was not offered.
     #[error("the upstream chose a protocol that was not offered")]
     Alpn,
@@ -212,7 +215,9 @@ impl Failure {
             }
             Self::Tls(TlsFault::Certificate(_)) => "tls_certificate_error",
             Self::Tls(TlsFault::Alert | TlsFault::CertificateRequired) => "tls_alert_received",
-            Self::Tls(TlsFault::Protocol | TlsFault::Alpn) => "tls_protocol_error",
+            Self::Tls(TlsFault::Protocol | TlsFault::Session | TlsFault::Alpn) => {
+                "tls_protocol_error"
+            }
             Self::Closed => "connection_terminated",
             Self::Protocol(fault) => fault.proxy_status(),
             Self::TooLarge => "http_response_body_size",

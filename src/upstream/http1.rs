@@ -187,7 +187,7 @@ fn is_idle_timeout(bytes: &[u8]) -> bool {
 /// are not TLS. Each of these ends the exchange.
 fn socket_failure(error: &io::Error) -> Failure {
     if error.kind() == io::ErrorKind::InvalidData {
-        tls::tls_fault(error).into()
+        tls::session_fault(error).into()
     } else {
         Failure::Closed
     }

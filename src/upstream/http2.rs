@@ -23,6 +23,7 @@ use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -38,7 +39,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::response_head::check_response_head;
 pub use self::upload::Http2Upload;
-use self::upload::{Http2RequestBody, UploadControl};
+use self::upload::{Http2RequestBody, SentMark, UploadControl};
 use super::counted_tcp::ByteCounts;
 use super::dial::Tls;
 use super::failure::{ExchangeFailure, Failure, ProtocolFault, TlsFault};
@@ -144,11 +145,13 @@ impl Session {
     }
 
     /// Sends a request and waits for the response's head. Dropping the future, or the body of the
-    /// response, resets the stream.
+    /// response, resets the stream. At the end of the future, `sent_flag` is set if a byte may have
+    /// reached the upstream.
     pub async fn exchange<B>(
         &self,
         head: &RequestHead<'_>,
         body: Option<B>,
+        sent_flag: &AtomicBool,
     ) -> Result<Response<Http2Body>, ExchangeFailure>
     where
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
@@ -157,6 +160,7 @@ impl Session {
         let opened_before = self.shared.frames.last_opened();
         let guard = ExchangeGuard::begin(self);
         let (upload, sending) = UploadControl::new(body);
+        let sent = SentMark::new(upload.progress(), sent_flag);
         let faults = Faults {
             body: upload.progress(),
             session: Arc::clone(&self.shared.frames),
@@ -175,6 +179,7 @@ impl Session {
             unanswered
         })?;
         check_response_head(response.status(), response.headers())?;
+        drop(sent);
         let upload = upload.on_response(response.status(), guard);
         let bodiless = *head.method == Method::HEAD
             || matches!(

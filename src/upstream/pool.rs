@@ -31,7 +31,7 @@ pub struct ExchangeOptions<'a> {
     /// The most bytes that the response's body may have. A longer body fails with
     /// [`Failure::TooLarge`](super::Failure::TooLarge).
     pub cap: u64,
-    /// Set once there is a socket for the request and it is about to be sent.
+    /// Set once a byte of the request may have reached the upstream.
     pub sent_flag: &'a AtomicBool,
     /// The time from which the request must not be sent, because its credential has expired. A dial
     /// may take that long.

@@ -5,6 +5,7 @@ mod environment;
 mod handshakes;
 mod http2_exchanges;
 mod http2_faults;
+mod http2_sent;
 mod key_exchange;
 #[cfg(test)]
 mod names;

@@ -188,8 +188,20 @@ fn platform_roots() -> Vec<CertificateDer<'static>> {
         .unwrap_or_else(|| load(None, Some(ROOT_DIRECTORY)))
 }
 
-/// Returns the fault that caused an error of a handshake or a session. Under TLS 1.3 a server
-/// checks the client's certificate after the client has finished the handshake.
+/// Returns the fault that caused an error of a session after its handshake. Under TLS 1.3 a server
+/// checks the client's certificate only then.
+pub(super) fn session_fault(error: &io::Error) -> TlsFault {
+    match tls_fault(error) {
+        fault @ (TlsFault::Alert | TlsFault::CertificateRequired) => fault,
+        TlsFault::Certificate(_)
+        | TlsFault::Protocol
+        | TlsFault::Session
+        | TlsFault::Alpn
+        | TlsFault::Timeout => TlsFault::Session,
+    }
+}
+
+/// Returns the fault that caused an error of a handshake.
 pub(super) fn tls_fault(error: &io::Error) -> TlsFault {
     match tls_error(error) {
         Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {

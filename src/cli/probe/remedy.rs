@@ -92,6 +92,7 @@ fn tls_remedy(fault: TlsFault) -> &'static str {
         TlsFault::Protocol => {
             "check that the port of `{field}` is for HTTPS; egressd supports TLS 1.2 and 1.3"
         }
+        TlsFault::Session => "check the server's log for the reason",
         TlsFault::Alpn => {
             "the server selected a protocol that egressd did not offer; correct the TLS configuration of the server"
         }

@@ -6,6 +6,7 @@
 //! (`early_response`). Any other response ends the upload.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -23,12 +24,13 @@ use crate::upstream::head::RequestHead;
 const MAX_INFORMATIONAL: usize = 16;
 
 /// Sends the request over `socket` and waits for the response's head. After the body, the socket
-/// goes to `return_to`.
+/// goes to `return_to`. Sets `sent_flag` once a byte may have reached the upstream.
 pub(in crate::upstream) async fn exchange<S: SocketStream, B>(
     socket: Box<Socket<S>>,
     head: &RequestHead<'_>,
     body: Option<B>,
     return_to: SocketReturn<S>,
+    sent_flag: &AtomicBool,
 ) -> Result<Response<Http1Body<S>>, ExchangeFailure>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -40,7 +42,7 @@ where
         has_body: head.has_body(),
         method: head.method,
         progress: HeadProgress::default(),
-        is_begun: false,
+        sent_flag,
         informational: (0, 0),
         has_received: false,
         began_early: false,
@@ -66,8 +68,7 @@ struct Http1Exchange<'a, S, B> {
     has_body: bool,
     method: &'a Method,
     progress: HeadProgress,
-    /// `true` once the first bytes of the request may have been sent.
-    is_begun: bool,
+    sent_flag: &'a AtomicBool,
     /// The number of informational responses so far, and the sum of their bytes.
     informational: (usize, usize),
     /// `true` once a byte of a response has arrived.
@@ -96,7 +97,7 @@ where
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-        } else if self.is_begun && self.upload.is_under_way() {
+        } else if self.upload.has_begun && self.upload.is_under_way() {
             // Read before more of the body is written, so that a head that arrives before the end
             // of the upload is recognised as early.
             if let Poll::Ready(head) = self.poll_head(cx) {
@@ -105,8 +106,11 @@ where
             // A part of a head counts too. Whole informational heads leave no bytes here.
             self.began_early |= !self.socket.input.is_empty();
         }
-        self.is_begun = true;
-        if let Poll::Ready(Err(failure)) = self.upload.poll(&mut self.socket, cx) {
+        let uploaded = self.upload.poll(&mut self.socket, cx);
+        if self.upload.has_begun {
+            self.sent_flag.store(true, Relaxed);
+        }
+        if let Poll::Ready(Err(failure)) = uploaded {
             if failure != Failure::Closed {
                 return Poll::Ready(Err(failure));
             }

@@ -3,12 +3,13 @@
 mod early_response;
 mod idle;
 mod pipe;
+mod sent;
 mod wiping;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -111,7 +112,8 @@ async fn send(
         fields: &fields,
         framing,
     };
-    exchange(socket, &head, body, pool.socket_return()).await
+    let not_read = AtomicBool::default();
+    exchange(socket, &head, body, pool.socket_return(), &not_read).await
 }
 
 async fn get(
@@ -259,11 +261,13 @@ async fn a_head_and_a_small_body_are_sent_in_one_write() {
         framing: Framing::Length(3),
     };
     let body = Some(DelayedBody(Some(Bytes::from_static(b"abc")), false));
+    let sent = AtomicBool::default();
     let sending = exchange(
         socket,
         &head,
         body,
         Arc::<RecordingPool>::default().socket_return(),
+        &sent,
     );
     let reading = async {
         let mut first = vec![0; 4096];
@@ -280,6 +284,7 @@ async fn a_head_and_a_small_body_are_sent_in_one_write() {
         204
     );
     assert!(first.ends_with("\r\n\r\nabc"), "{first:?}");
+    assert!(sent.load(Relaxed));
 }
 
 #[tokio::test]

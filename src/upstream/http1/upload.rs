@@ -19,6 +19,8 @@ pub(super) struct BodyWriter<B> {
     framing: Framing,
     /// A large piece that is written without a copy, after `output`.
     data: Bytes,
+    /// `true` once the first bytes of the request may have been sent.
+    pub(super) has_begun: bool,
     pub(super) stage: WriteStage,
 }
 
@@ -51,6 +53,7 @@ where
             body,
             framing,
             data: Bytes::new(),
+            has_begun: false,
             stage,
         }
     }
@@ -146,6 +149,8 @@ where
         socket: &mut Socket<S>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Failure>> {
+        // The TLS layer may have passed bytes on even if it reports a failure.
+        self.has_begun = true;
         let mut written = 0;
         while let Some(rest) = socket.output.get(written..).filter(|rest| !rest.is_empty()) {
             match Pin::new(&mut socket.stream).poll_write(cx, rest) {

@@ -36,6 +36,9 @@ pub(super) struct StopSignal(Receiver<StopSignal>);
 pub(super) struct UploadProgress {
     /// The reason why the body failed, because hyper does not keep it.
     fault: OnceLock<Failure>,
+    /// `true` once hyper has begun to send the request. Before, the request waits for an earlier
+    /// one that the upstream's limit on streams holds back.
+    has_begun: AtomicBool,
     /// `true` while hyper holds a piece of the body that it has not sent.
     holds_piece: AtomicBool,
 }
@@ -44,6 +47,27 @@ impl UploadProgress {
     /// Returns the failure of the request's body.
     pub(super) fn fault(&self) -> Option<Failure> {
         self.fault.get().copied()
+    }
+}
+
+/// Sets a flag when it is dropped, if hyper has begun to send the request. The exchange may end with
+/// a response, with an error or by being dropped.
+pub(super) struct SentMark<'a> {
+    progress: Arc<UploadProgress>,
+    flag: &'a AtomicBool,
+}
+
+impl<'a> SentMark<'a> {
+    pub(super) fn new(progress: Arc<UploadProgress>, flag: &'a AtomicBool) -> Self {
+        Self { progress, flag }
+    }
+}
+
+impl Drop for SentMark<'_> {
+    fn drop(&mut self) {
+        if self.progress.has_begun.load(Relaxed) {
+            self.flag.store(true, Relaxed);
+        }
     }
 }
 
@@ -177,6 +201,9 @@ impl Body for Http2RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
+        // hyper asks this just before it passes the head to h2 (`ClientTask` in hyper's
+        // `proto/h2/client.rs`), and never earlier.
+        self.progress.has_begun.store(true, Relaxed);
         !self.is_stopped && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 

@@ -13,7 +13,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::http2_exchanges::{get, no_body, session, uncounted};
+use super::http2_exchanges::{NOT_READ, get, no_body, session, uncounted};
 use crate::upstream::counted_tcp::ByteCounts;
 use crate::upstream::failure::ExchangeFailure;
 use crate::upstream::failure::ProtocolFault;
@@ -99,7 +99,7 @@ impl<F: Future> NowOrNever for F {}
 
 async fn send_get(session: &Session) -> Result<Response<Http2Body>, ExchangeFailure> {
     session
-        .exchange(&get(&Method::GET, &[]), Some(no_body()))
+        .exchange(&get(&Method::GET, &[]), Some(no_body()), &NOT_READ)
         .await
 }
 
@@ -137,7 +137,12 @@ async fn a_secret_is_never_indexed() {
         sensitive: true,
     }];
     let head = get(&Method::GET, &secret);
-    assert!(session.exchange(&head, Some(no_body())).await.is_err());
+    assert!(
+        session
+            .exchange(&head, Some(no_body()), &NOT_READ)
+            .await
+            .is_err()
+    );
     // RFC 7541 §6.2.3: a literal that is never indexed, with index 23 of the static table as its
     // name.
     let fields = reading.await.unwrap();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, Method};
@@ -48,7 +49,14 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
             fields: &fields,
             framing,
         };
-        let sent = exchange(socket, &head, body, pool.socket_return()).await;
+        let sent = exchange(
+            socket,
+            &head,
+            body,
+            pool.socket_return(),
+            &AtomicBool::default(),
+        )
+        .await;
         drop(sent.map_err(|broken| broken.failure).unwrap());
         let idle = pool.kept_socket().expect("the pool keeps the socket");
         let (buffer, length) = (idle.output.as_ptr(), idle.output.capacity());
