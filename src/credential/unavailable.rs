@@ -193,7 +193,7 @@ impl From<Failure> for Reason {
             Failure::Closed => Self::Unreachable(ConnectStep::Closed),
             Failure::ResourcesExhausted => Self::ResourcesExhausted,
             Failure::Protocol(_) => Self::Invalid(InvalidTokenResponse::Http),
-            Failure::TooLarge => Self::Invalid(InvalidTokenResponse::TooLarge),
+            Failure::TooLarge { .. } => Self::Invalid(InvalidTokenResponse::TooLarge),
             Failure::CredentialExpired
             | Failure::RequestBody
             | Failure::Misdirected

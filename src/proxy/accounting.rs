@@ -22,7 +22,8 @@ use crate::upstream::Failure;
 pub(super) struct RequestProgress {
     /// `None` if the request has no body, or was refused before its body was put under a cap.
     agent_body: Option<Arc<AgentBodyState>>,
-    /// `true` once a byte of the request may have reached the upstream. The upstream module sets it.
+    /// `true` once a byte of the request may have reached the upstream. The upstream module sets
+    /// it.
     pub(super) sent_flag: AtomicBool,
     /// `true` if the request is sent with a signature.
     pub(super) is_signed: bool,

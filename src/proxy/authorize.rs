@@ -9,7 +9,7 @@ use super::identify::{Identified, Mount, not_canonical};
 use super::refusal::Refusal;
 use super::suggestion::nearest_pattern;
 use crate::domain::ConnectionId;
-use crate::route::{CanonicalPath, Lookup, Method, MethodSet, Pattern};
+use crate::route::{CanonicalPath, Lookup, Method, MethodSet, Pattern, RouteTable};
 use crate::snapshot::ConnectionEntry;
 
 /// A request that one pattern of its connection allows. [`authorize`] is the only constructor (S1).
@@ -76,25 +76,44 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
             path,
             route,
         }),
-        Lookup::MethodNotAllowed(methods) => Err(Refusal::new(
-            RefusalCode::MethodNotAllowed,
-            wrong_method(parts.method.as_str(), methods) + &relative_to(&connection.id, mount),
-        )
-        .allowing(methods)
-        .listing_routes()),
+        Lookup::MethodNotAllowed(methods) => {
+            let written = parts.method.as_str();
+            let detail = wrong_method(written, methods) + &relative_to(&connection.id, mount);
+            Err(Refusal::new(RefusalCode::MethodNotAllowed, detail)
+                .allowing(methods)
+                .listing_routes()
+                .suggesting(pattern_with_method(methods, &path, &connection.routes)))
+        }
         Lookup::NotFound { trailing_slash } => {
             let patterns = connection.routes.patterns();
             let mut detail =
                 "No pattern in `allowed_routes` matches this path; the match is exact and case-sensitive."
                     .to_owned();
-            if let Some(pattern) = trailing_slash.and_then(|index| patterns.get(index)) {
-                detail += &with_slash(pattern);
-            } else if let Some(pattern) = nearest_pattern(method, &path, patterns) {
+            let with_slash = trailing_slash.and_then(|index| patterns.get(index));
+            let nearest = with_slash.or_else(|| nearest_pattern(method, &path, patterns));
+            if let Some(pattern) = with_slash {
+                detail += &lacks_slash(pattern);
+            } else if let Some(pattern) = nearest {
                 detail += &format!(" The most similar pattern is `{pattern}`.");
             }
             detail += &relative_to(&connection.id, mount);
-            Err(Refusal::new(RefusalCode::RouteNotAllowed, detail).listing_routes())
+            Err(Refusal::new(RefusalCode::RouteNotAllowed, detail)
+                .listing_routes()
+                .suggesting(nearest))
         }
+    }
+}
+
+/// Returns the pattern that matches the path with the first of these methods.
+fn pattern_with_method<'t>(
+    methods: MethodSet,
+    path: &CanonicalPath<'_>,
+    routes: &'t RouteTable,
+) -> Option<&'t Pattern> {
+    let method = methods.iter().next();
+    match routes.find(method, path) {
+        Lookup::Found(index) => routes.patterns().get(index),
+        Lookup::MethodNotAllowed(_) | Lookup::NotFound { .. } => None,
     }
 }
 
@@ -129,7 +148,7 @@ fn relative_to(id: &ConnectionId, mount: Mount) -> String {
 }
 
 /// Returns the advice for a path that lacks the trailing slash of this pattern.
-fn with_slash(pattern: &Pattern) -> String {
+fn lacks_slash(pattern: &Pattern) -> String {
     format!(
         " `{pattern}` would match the path with a slash at its end, which is another path: add the slash, or ask the operator for a pattern without it."
     )

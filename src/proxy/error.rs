@@ -41,11 +41,16 @@ pub enum ExchangeError {
         .0.as_secs()
     )]
     DeadlineExceeded(Duration),
-    /// The response is larger than this cap of the connection, in bytes.
+    /// The response is larger than the connection allows.
     #[error(
-        "the response body has more than {0} bytes (the connection's `max_response_size_bytes`)"
+        "the response body has more than {cap} bytes (the connection's `max_response_size_bytes`)"
     )]
-    ResponseTooLarge(u64),
+    ResponseTooLarge {
+        /// The most bytes of a body.
+        cap: u64,
+        /// The length that the head announces, if it does.
+        announced: Option<u64>,
+    },
     /// A bug in egressd. The panic hook has logged it.
     #[error(
         "egressd failed on this exchange because of an internal error, which its log describes"
@@ -133,7 +138,7 @@ impl ExchangeError {
             Self::Reflected | Self::Unsearchable => "http_protocol_error",
             Self::Exposed => "proxy_configuration_error",
             Self::DeadlineExceeded(_) => "connection_read_timeout",
-            Self::ResponseTooLarge(_) => "http_response_body_size",
+            Self::ResponseTooLarge { .. } => "http_response_body_size",
             Self::Panicked => "proxy_internal_error",
         }
     }

@@ -131,8 +131,9 @@ fn find_cause(
     client: &Client,
     account: &RequestProgress,
 ) -> ExchangeError {
-    if error == ExchangeError::Upstream(Failure::TooLarge) {
-        ExchangeError::ResponseTooLarge(connection.caps.response.bytes())
+    if let ExchangeError::Upstream(Failure::TooLarge { announced }) = error {
+        let cap = connection.caps.response.bytes();
+        ExchangeError::ResponseTooLarge { cap, announced }
     } else if error == ExchangeError::Upstream(ConnectFault::Timeout.into()) {
         ExchangeError::ConnectTimeout(client.connect_timeout())
     } else {

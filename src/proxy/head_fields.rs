@@ -112,7 +112,8 @@ impl<'r> HeadFields<'r> {
                 "The header fields have {} bytes together; at most {MAX_FIELD_BYTES} are allowed.",
                 self.bytes
             ),
-        ))
+        )
+        .exceeding(MAX_FIELD_BYTES, self.bytes))
     }
 
     /// Refuses a `Host` that an attacker could control. A web page can make its browser send

@@ -197,6 +197,7 @@ fn connection_not_found(parts: &Parts, snapshot: &Snapshot) -> Refusal {
             "No connection has the id in the first path segment{suggestion}{end} `GET /` lists the connections."
         ),
     )
+    .suggesting(nearest)
 }
 
 /// Returns the refusal of a path, with the place and the reason.
@@ -257,4 +258,5 @@ pub(super) fn target_too_long(length: usize) -> Refusal {
         RefusalCode::TargetTooLong,
         format!("The request target has {length} bytes; at most {MAX_TARGET_BYTES} are allowed."),
     )
+    .exceeding(MAX_TARGET_BYTES, length)
 }

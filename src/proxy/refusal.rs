@@ -6,10 +6,12 @@ mod from_error;
 mod headers;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, Response};
+use serde::Serialize;
 
 use super::code::RefusalCode;
 use super::negotiation::excludes_problem_json;
@@ -18,6 +20,40 @@ use crate::route::MethodSet;
 use crate::snapshot::ConnectionEntry;
 pub(super) use document::Document;
 pub use headers::X_EGRESSD_ERROR;
+
+/// Numbers and names that help an agent to correct its request, as members of the document.
+#[derive(Debug, Default, Serialize)]
+struct Facts {
+    /// The most bytes that are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    /// The number of bytes that were sent or announced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actual: Option<u64>,
+    /// The time that has passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_seconds: Option<u64>,
+    /// The id or pattern that is most similar to what the agent has sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<String>,
+}
+
+impl Facts {
+    fn size(limit: u64, actual: Option<u64>) -> Self {
+        Self {
+            limit: Some(limit),
+            actual,
+            ..Self::default()
+        }
+    }
+
+    fn timeout(limit: Duration) -> Self {
+        Self {
+            timeout_seconds: Some(limit.as_secs()),
+            ..Self::default()
+        }
+    }
+}
 
 /// The public reason why a request is refused. Contains no secret, and nothing that an upstream
 /// sent.
@@ -33,6 +69,8 @@ pub struct Refusal {
     was_sent: bool,
     retry_after: Option<u32>,
     allow: Option<MethodSet>,
+    /// Boxed, because every stage returns a refusal or its result, and few refusals have facts.
+    facts: Option<Box<Facts>>,
     lists_routes: bool,
     agent_gone: bool,
 }
@@ -50,6 +88,7 @@ impl Refusal {
             was_sent: false,
             retry_after: code.retry_after(),
             allow: None,
+            facts: None,
             lists_routes: false,
             agent_gone: false,
         }
@@ -64,6 +103,20 @@ impl Refusal {
     /// Makes the response list these methods in `Allow`.
     pub(super) fn allowing(mut self, methods: MethodSet) -> Self {
         self.allow = Some(methods);
+        self
+    }
+
+    /// Makes the document state a limit and the size that exceeds it, in bytes.
+    pub(super) fn exceeding(mut self, limit: usize, actual: usize) -> Self {
+        self.facts = Some(Box::new(Facts::size(limit as u64, Some(actual as u64))));
+        self
+    }
+
+    /// Makes the document name a similar id or pattern, if there is one.
+    pub(super) fn suggesting(mut self, nearest: Option<&impl ToString>) -> Self {
+        if let Some(nearest) = nearest {
+            self.facts.get_or_insert_default().nearest = Some(nearest.to_string());
+        }
         self
     }
 

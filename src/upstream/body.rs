@@ -140,7 +140,7 @@ impl UpstreamBody {
         let response = response.map(Into::into);
         let announced = response.body().size_hint().exact();
         if announced.is_some_and(|length| length > cap) {
-            return Err(Failure::TooLarge);
+            return Err(Failure::TooLarge { announced });
         }
         // A comparison of each name costs less than the lookup of one, which hashes it.
         let mut fields = response.headers().iter();
@@ -157,7 +157,7 @@ impl UpstreamBody {
     fn charge_piece(&mut self, data: &Bytes) -> Result<(), Failure> {
         self.received += data.len() as u64;
         if self.received > self.cap {
-            return Err(Failure::TooLarge);
+            return Err(Failure::TooLarge { announced: None });
         }
         if self.inner.pieces() > FREE_PIECES + self.received / BYTES_PER_PIECE {
             return Err(ProtocolFault::FrameFlood.into());

@@ -45,12 +45,15 @@ pub struct DialTimeouts {
     pub handshake: Duration,
 }
 
+/// The default time for a TLS handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Default for DialTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
             head_start: Duration::from_millis(250),
-            handshake: Duration::from_secs(10),
+            handshake: HANDSHAKE_TIMEOUT,
         }
     }
 }

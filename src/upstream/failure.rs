@@ -35,7 +35,10 @@ pub enum Failure {
     Protocol(#[from] ProtocolFault),
     /// The response body is longer than the connection's cap, or is announced to be.
     #[error("the response body exceeds the connection's `max_response_size_bytes`")]
-    TooLarge,
+    TooLarge {
+        /// The length that the head announces, if it is over the cap.
+        announced: Option<u64>,
+    },
     /// The credential in the request expired before the request was sent. Nothing was sent.
     #[error("the connection's credential expired before the request could be sent")]
     CredentialExpired,
@@ -191,7 +194,7 @@ impl Failure {
             | Self::Tls(_)
             | Self::Closed
             | Self::Protocol(_)
-            | Self::TooLarge
+            | Self::TooLarge { .. }
             | Self::CredentialExpired
             | Self::RequestBody
             | Self::Misdirected
@@ -220,7 +223,7 @@ impl Failure {
             }
             Self::Closed => "connection_terminated",
             Self::Protocol(fault) => fault.proxy_status(),
-            Self::TooLarge => "http_response_body_size",
+            Self::TooLarge { .. } => "http_response_body_size",
             Self::CredentialExpired => "proxy_configuration_error",
             Self::ResourcesExhausted => "connection_limit_reached",
             Self::RequestBody => "http_request_error",

@@ -31,6 +31,7 @@ fn world() -> World {
     let crm = connection("crm")
         .allow("GET /ok")
         .allow("POST /up")
+        .allow("GET /dir/")
         .upstream(&up);
     let off = connection("off")
         .allow("/")
@@ -122,6 +123,7 @@ struct Row {
     how: How,
 }
 
+#[derive(Clone, Copy)]
 enum How {
     /// Sends these bytes.
     Raw(&'static str),
@@ -225,6 +227,15 @@ const DETAILS: &[(&str, &str)] = &[
     ("overloaded", "`max_concurrent_requests` is 1"),
 ];
 
+/// The numbers in the document of a row, by its code: `limit`, `actual` and `timeout_seconds`.
+const NUMBERS: &[(&str, [Option<u64>; 3])] = &[
+    ("request_timeout", [None, None, Some(1)]),
+    ("request_too_large", [Some(1000), Some(1001), None]),
+    ("target_too_long", [Some(8192), Some(8194), None]),
+    ("response_too_large", [Some(1000), Some(1001), None]),
+    ("upstream_timeout", [None, None, Some(1)]),
+];
+
 /// Codes that no row can cause, and the reason.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
@@ -283,11 +294,18 @@ fn drain(_: &World) -> Reply {
 fn every_refusal_is_as_in_the_table() {
     let world = world();
     for row in ROWS {
+        let mut agent = Agent::connect(&world.sidecar);
         let reply = match row.how {
-            Raw(bytes) => Agent::connect(&world.sidecar).exchange(bytes),
-            Get(target) => Agent::connect(&world.sidecar).get(target),
+            Raw(bytes) => agent.exchange(bytes),
+            Get(target) => agent.get(target),
             Story(story) => story(&world),
         };
+        // A socket closes after a refusal that announces it, and after no other.
+        match (row.how, reply.fields.single_value("connection")) {
+            (Story(_), _) => {}
+            (Raw(_) | Get(_), Some(_)) => agent.expect_close(),
+            (Raw(_) | Get(_), None) => drop(agent.get("/nope/x").expect_status(404)),
+        }
         let problem = reply.refused(row.status, row.code);
         let found = (
             problem.blame.as_str(),
@@ -305,6 +323,11 @@ fn every_refusal_is_as_in_the_table() {
         for (_, part) in DETAILS.iter().filter(|(code, _)| *code == row.code) {
             assert!(problem.detail.contains(part), "{}", problem.detail);
         }
+        let numbers = NUMBERS.iter().find(|(code, _)| *code == row.code);
+        let expected = numbers.map(|(_, numbers)| *numbers).unwrap_or_default();
+        let found =
+            ["limit", "actual", "timeout_seconds"].map(|name| problem.document[name].as_u64());
+        assert_eq!(found, expected, "{}", row.code);
         let again = reply.fields.single_value("retry-after");
         assert_eq!(
             again.is_some(),
@@ -439,38 +462,37 @@ fn a_refusal_has_the_json_type_that_the_agent_accepts() {
 #[test]
 fn similar_names_are_suggested() {
     let world = world();
-    for (target, status, code, part) in [
+    let missing = (404, "connection_not_found");
+    let denied = (403, "route_not_allowed");
+    for (target, (status, code), part, nearest) in [
         (
             "/Crm/ok",
-            404,
-            "connection_not_found",
+            missing,
             "; did you mean `crm`? `GET /`",
+            Some("crm"),
         ),
         (
             "/untrustd/x",
-            404,
-            "connection_not_found",
+            missing,
             "did you mean `untrusted`?",
+            Some("untrusted"),
         ),
         // A disabled connection is not suggested.
-        (
-            "/of/x",
-            404,
-            "connection_not_found",
-            "first path segment. `GET /`",
-        ),
+        ("/of/x", missing, "first path segment. `GET /`", None),
         (
             "/crm/okk",
-            403,
-            "route_not_allowed",
+            denied,
             "similar pattern is `GET /ok`.",
+            Some("GET /ok"),
         ),
         // The pattern does not allow the method.
+        ("/crm/upp", denied, "exact and case-sensitive.", None),
+        ("/crm/dir", denied, "add the slash", Some("GET /dir/")),
         (
-            "/crm/upp",
-            403,
-            "route_not_allowed",
-            "exact and case-sensitive.",
+            "/crm/up",
+            (405, "method_not_allowed"),
+            "with POST only.",
+            Some("POST /up"),
         ),
     ] {
         let reply = Agent::connect(&world.sidecar).get(target);
@@ -480,6 +502,7 @@ fn similar_names_are_suggested() {
             "{target}: {}",
             problem.detail
         );
+        assert_eq!(problem.document["nearest"].as_str(), nearest, "{target}");
     }
 }
 

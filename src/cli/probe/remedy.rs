@@ -36,7 +36,7 @@ pub(super) fn remedy_for(broken: &ProbeError, field: &str) -> Option<String> {
         }
         Failure::Closed
         | Failure::Protocol(_)
-        | Failure::TooLarge
+        | Failure::TooLarge { .. }
         | Failure::CredentialExpired
         | Failure::RequestBody
         | Failure::Misdirected
@@ -164,7 +164,10 @@ mod tests {
         remedies.dedup();
         assert_eq!(remedies.len(), failures.len());
         assert_eq!(
-            remedy_for(&ProbeError::from(Failure::TooLarge), "base_url"),
+            remedy_for(
+                &ProbeError::from(Failure::TooLarge { announced: None }),
+                "base_url"
+            ),
             None
         );
     }

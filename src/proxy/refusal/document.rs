@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::Refusal;
+use super::{Facts, Refusal};
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::ConnectionEntry;
 
@@ -27,6 +27,8 @@ pub(in crate::proxy) struct Document<'a> {
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
+    #[serde(flatten)]
+    facts: Option<&'a Facts>,
     message: &'a str,
     error: ErrorMember<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +87,7 @@ impl Refusal {
             sent: self.was_sent,
             request_id: request_id.map(RequestId::as_str),
             cause: self.cause,
+            facts: self.facts.as_deref(),
             message: &self.detail,
             error: ErrorMember {
                 message: &self.detail,

@@ -1,12 +1,12 @@
 //! The refusals that report a failure of an exchange.
 
-use super::Refusal;
+use super::{Facts, Refusal};
 use crate::credential::{Reason, Unavailable};
 use crate::domain::address::ForbiddenAddress;
 use crate::proxy::code::RefusalCode;
 use crate::proxy::error::{AgentFault, ExchangeError};
-use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
+use crate::upstream::{Failure, HANDSHAKE_TIMEOUT};
 
 impl From<ExchangeError> for Refusal {
     fn from(error: ExchangeError) -> Self {
@@ -23,7 +23,7 @@ impl From<ExchangeError> for Refusal {
             ExchangeError::Exposed => (RefusalCode::CredentialExposed, None),
             ExchangeError::Panicked => (RefusalCode::InternalError, None),
             ExchangeError::DeadlineExceeded(_) => (RefusalCode::UpstreamTimeout, None),
-            ExchangeError::ResponseTooLarge(_) => (RefusalCode::ResponseTooLarge, None),
+            ExchangeError::ResponseTooLarge { .. } => (RefusalCode::ResponseTooLarge, None),
             ExchangeError::Agent(AgentFault::TooLarge { .. }) => {
                 (RefusalCode::RequestTooLarge, None)
             }
@@ -42,6 +42,7 @@ impl From<ExchangeError> for Refusal {
         let mut refusal = Self::new(code, detail);
         refusal.proxy_status = error.proxy_status();
         refusal.cause = cause;
+        refusal.facts = facts(error).map(Box::new);
         refusal.is_retryable &= !is_permanent(error);
         refusal.agent_gone = error == ExchangeError::Agent(AgentFault::Gone);
         refusal
@@ -76,12 +77,38 @@ fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
         ),
         Failure::Tls(_) => (RefusalCode::UpstreamUnreachable, Some("tls")),
         Failure::Closed | Failure::Protocol(_) => (RefusalCode::UpstreamProtocolError, None),
-        Failure::TooLarge => (RefusalCode::ResponseTooLarge, None),
+        Failure::TooLarge { .. } => (RefusalCode::ResponseTooLarge, None),
         Failure::CredentialExpired => (RefusalCode::CredentialUnavailable, None),
         Failure::ResourcesExhausted => (RefusalCode::Overloaded, Some("shortage")),
         Failure::RequestBody => (RefusalCode::MalformedRequest, None),
         Failure::Misdirected | Failure::Panicked => (RefusalCode::InternalError, None),
     }
+}
+
+/// Returns the limit that an exchange has exceeded, if it is one of size or time.
+fn facts(error: ExchangeError) -> Option<Facts> {
+    Some(match error {
+        ExchangeError::ResponseTooLarge { cap, announced } => Facts::size(cap, announced),
+        ExchangeError::Agent(AgentFault::TooLarge { cap, declared }) => {
+            Facts::size(cap.bytes, declared)
+        }
+        ExchangeError::DeadlineExceeded(limit)
+        | ExchangeError::ConnectTimeout(limit)
+        | ExchangeError::Agent(AgentFault::Idle(limit) | AgentFault::DeadlineExceeded(limit)) => {
+            Facts::timeout(limit)
+        }
+        ExchangeError::Upstream(Failure::Tls(TlsFault::Timeout)) => {
+            Facts::timeout(HANDSHAKE_TIMEOUT)
+        }
+        ExchangeError::Upstream(_)
+        | ExchangeError::Agent(
+            AgentFault::Malformed | AgentFault::FrameFlood(_) | AgentFault::Gone,
+        )
+        | ExchangeError::Reflected
+        | ExchangeError::Unsearchable
+        | ExchangeError::Exposed
+        | ExchangeError::Panicked => return None,
+    })
 }
 
 /// Returns whether a failure with a retryable code lasts until the upstream or the configuration is
@@ -107,7 +134,10 @@ fn advice(error: ExchangeError) -> Option<&'static str> {
     if is_permanent(error) {
         return Some("Retrying does not help; the operator can run `egressd probe <id>`.");
     }
-    if matches!(error, ResponseTooLarge(_) | Upstream(Failure::TooLarge)) {
+    if matches!(
+        error,
+        ResponseTooLarge { .. } | Upstream(Failure::TooLarge { .. })
+    ) {
         return Some("Request less, such as a smaller page.");
     }
     matches!(error, Reflected | Unsearchable)
@@ -220,7 +250,10 @@ mod tests {
         for error in [
             Failure::Tls(TlsFault::Certificate("expired")).into(),
             Failure::Tls(TlsFault::CertificateRequired).into(),
-            ExchangeError::ResponseTooLarge(1),
+            ExchangeError::ResponseTooLarge {
+                cap: 1,
+                announced: None,
+            },
         ] {
             let refusal = Refusal::from(error);
             assert!(!refusal.is_retryable);

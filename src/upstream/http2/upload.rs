@@ -50,8 +50,8 @@ impl UploadProgress {
     }
 }
 
-/// Sets a flag when it is dropped, if hyper has begun to send the request. The exchange may end with
-/// a response, with an error or by being dropped.
+/// Sets a flag when it is dropped, if hyper has begun to send the request. The exchange may end
+/// with a response, with an error or by being dropped.
 pub(super) struct SentMark<'a> {
     progress: Arc<UploadProgress>,
     flag: &'a AtomicBool,

@@ -347,6 +347,7 @@ fn json_has_the_content_of_the_text() {
         "blame": "agent",
         "retryable": false,
         "sent": false,
+        "nearest": "POST /users/",
         "message": detail,
         "error": {"message": detail, "type": "egressd_refusal", "code": "method_not_allowed"},
         "allowed_methods": "POST",
