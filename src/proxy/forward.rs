@@ -9,8 +9,8 @@ use http_body::Body as _;
 
 use super::accounting::RequestProgress;
 use super::error::ExchangeError;
-use super::location::LocationRewriter;
 use super::prepare::Prepared;
+use super::references::ReferenceRewriter;
 use super::refusal::Refusal;
 use super::request_fields::{Accept, FieldSources};
 use super::request_id::RequestId;
@@ -90,7 +90,7 @@ pub(super) async fn forward(
     if let Some(token) = &retry_token {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
-    let rewriter = LocationRewriter {
+    let rewriter = ReferenceRewriter {
         connection,
         parts,
         path: permitted.path(),
@@ -230,7 +230,7 @@ fn leaves_socket_usable(method: &Method, announced: Framing, connection: &Connec
 }
 
 /// Removes from a response's head what agents must not see, and rewrites references and cookies.
-fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewriter<'_>) {
+fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &ReferenceRewriter<'_>) {
     let status = response.status();
     let is_chunked = response.body().size_hint().exact().is_none();
     let headers = response.headers_mut();

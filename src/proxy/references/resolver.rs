@@ -14,31 +14,31 @@ use http::header::{CONTENT_LOCATION, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use super::response_fields::rewrite_values;
 use crate::domain::Connection;
 use crate::domain::caller::is_local;
+use crate::proxy::response_fields::rewrite_values;
 use crate::route::CanonicalPath;
 use crate::upstream::Client;
 
 /// The request that the references of its response are relative to.
-pub(super) struct LocationRewriter<'a> {
-    pub(super) connection: &'a Connection,
+pub(in crate::proxy) struct ReferenceRewriter<'a> {
+    pub(in crate::proxy) connection: &'a Connection,
     /// The agent's request.
-    pub(super) parts: &'a Parts,
+    pub(in crate::proxy) parts: &'a Parts,
     /// The path of that request, without the prefix.
-    pub(super) path: &'a [u8],
+    pub(in crate::proxy) path: &'a [u8],
     /// The prefix under which the agent sees the connection: `/<id>`, or nothing if it is mounted
     /// at the root.
-    pub(super) prefix: &'a str,
+    pub(in crate::proxy) prefix: &'a str,
     /// The client, which has the ports that egressd itself listens on.
-    pub(super) client: &'a Client,
+    pub(in crate::proxy) client: &'a Client,
     /// The host names of egressd itself, besides loopback.
-    pub(super) allowed_hosts: &'a [String],
+    pub(in crate::proxy) allowed_hosts: &'a [String],
 }
 
-impl LocationRewriter<'_> {
+impl ReferenceRewriter<'_> {
     /// Rewrites all values of both fields.
-    pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
+    pub(in crate::proxy) fn rewrite(&self, headers: &mut HeaderMap) {
         for name in [LOCATION, CONTENT_LOCATION] {
             rewrite_values(headers, &name, |value| self.rewrite_reference(value));
         }
