@@ -65,6 +65,7 @@
 //! |---|---|
 //! | the order in which a request is handled | `proxy::pipeline` |
 //! | the header fields that are dropped | `proxy::request_fields`, `proxy::response_fields` |
+//! | the header fields that are rewritten for the agent | [`proxy::references`], `proxy::cookies` |
 //! | the decision if a request is allowed | `proxy::authorize`, with the patterns of [`route`] |
 //! | the refusals: codes and responses | `proxy::code`, [`proxy::refusal`] |
 //! | the decision if an address may be dialled | [`upstream::address_guard`], [`domain::address`] |
@@ -125,6 +126,9 @@
 //! - **S17**: An HTTP/1.1 socket to an upstream serves another request only if the end of the
 //!   previous response is certain. Enforced by `upstream::http1` and `proxy::forward`. Tests:
 //!   `tests/it/responses/reuse.rs`.
+//! - **S18**: No header field of a response leads an agent that follows it from one connection to
+//!   another. Enforced by `proxy::references` and `proxy::cookies`. Tests:
+//!   `tests/it/references.rs`, `src/proxy/references/laws.rs`.
 
 mod ansi;
 pub mod app;

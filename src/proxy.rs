@@ -34,7 +34,8 @@ mod negotiation;
 mod panics;
 mod pipeline;
 mod prepare;
-mod references;
+// For `fuzz/fuzz_targets/references.rs`.
+pub mod references;
 pub mod refusal;
 mod request_fields;
 mod request_id;

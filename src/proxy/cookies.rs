@@ -2,9 +2,12 @@
 //! connection that set it.
 //!
 //! For agents, all connections are paths of one host. `Domain` is dropped, and `Path` is moved
-//! below the connection's prefix, so that a cookie jar sends a cookie back to no other connection.
-//! A cookie without `Path` gets the directory of its request (RFC 6265 §5.1.4), which is below the
-//! prefix too.
+//! below the prefix under which the agent reaches the connection, so that a cookie jar sends a
+//! cookie back to no other connection. A cookie without `Path` gets the directory of its request
+//! (RFC 6265 §5.1.4), which is below the prefix too.
+//!
+//! The prefix is empty for a connection that is mounted at the root of a host. Cookies do not
+//! distinguish ports (RFC 6265 §8.5), so a cookie jar then sends a cookie to all ports of the host.
 //!
 //! A cookie whose name begins with `__Host-` is valid with `Path=/` only, which is the path of all
 //! connections. It is moved like any other; agents that enforce the prefix then ignore it.
@@ -13,13 +16,12 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use super::response_fields::rewrite_values;
-use crate::domain::Connection;
+use crate::domain::BaseUrl;
 
-/// Rewrites the path and drops the domain of every `Set-Cookie`.
-///
-/// `prefix` is the one under which the agent sees the connection, without a slash at its end.
-pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection, prefix: &str) {
-    let base = connection.base_url.path().as_bytes();
+/// Drops the domain of every `Set-Cookie`, and moves its path from below `base_url` to below
+/// `prefix`, which is `/<id>` or empty.
+pub(super) fn rewrite(headers: &mut HeaderMap, base_url: &BaseUrl, prefix: &str) {
+    let base = base_url.path().as_bytes();
     rewrite_values(headers, &SET_COOKIE, |cookie| {
         let cookie = rewrite_cookie(cookie.as_bytes(), base, prefix.as_bytes());
         HeaderValue::from_bytes(&cookie).ok()
@@ -125,6 +127,10 @@ mod tests {
         ] {
             let moved = rewrite_cookie(cookie.as_bytes(), base.as_bytes(), b"/crm");
             assert_eq!(String::from_utf8(moved).unwrap(), expected, "{cookie}");
+            // At the root of a host, the same cookie without the prefix.
+            let mounted = rewrite_cookie(cookie.as_bytes(), base.as_bytes(), b"");
+            let expected = expected.replace("Path=/crm/", "Path=/");
+            assert_eq!(String::from_utf8(mounted).unwrap(), expected, "{cookie}");
         }
     }
 }

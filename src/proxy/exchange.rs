@@ -20,7 +20,7 @@ use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
 /// One exchange from its head to its last byte. An exchange ends when it is dropped, so that no
 /// code path can skip the metrics or the access log.
 pub(super) struct Exchange {
-    recorder: Arc<Recorder>,
+    pub(super) recorder: Arc<Recorder>,
     method: MethodLabel,
     begun: Instant,
     pub(super) request_id: RequestId,

@@ -4,23 +4,25 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRAILER};
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 
 use super::accounting::RequestProgress;
+use super::authorize::Permitted;
 use super::error::ExchangeError;
 use super::prepare::Prepared;
-use super::references::ReferenceRewriter;
+use super::references::ReferenceContext;
 use super::refusal::Refusal;
 use super::request_fields::{Accept, FieldSources};
 use super::request_id::RequestId;
 use super::searched_body::SearchedBody;
 use super::upload::{RequestUpload, UnsentBody};
-use super::{cookies, response_fields, token_retry, trailers};
+use super::{cookies, references, response_fields, token_retry, trailers};
 use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
 use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::domain::Connection;
+use crate::telemetry::metrics::Recorder;
 use crate::upstream::failure::ConnectFault;
 use crate::upstream::{
     Client, ExchangeOptions, Failure, Field, Framing, RequestHead, RequestSlot, UpstreamBody,
@@ -34,6 +36,7 @@ pub(super) struct ForwardContext<'a> {
     pub(super) pool: &'a Arc<UpstreamPool>,
     pub(super) allowed_hosts: &'a [String],
     pub(super) request_id: &'a RequestId,
+    pub(super) recorder: &'a Recorder,
 }
 
 /// Sends a prepared request. Returns the response without the fields that agents must not see.
@@ -90,15 +93,7 @@ pub(super) async fn forward(
     if let Some(token) = &retry_token {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
-    let rewriter = ReferenceRewriter {
-        connection,
-        parts,
-        path: permitted.path(),
-        prefix: permitted.prefix(),
-        client,
-        allowed_hosts: context.allowed_hosts,
-    };
-    scrub_response(&mut response, &rewriter);
+    scrub_response(&mut response, &permitted, context);
     let mut response = SearchedBody::begin(response, credential, upload.signature().as_deref())?;
     let awaited = response.body_mut().await_first().await;
     awaited.map_err(|error| find_cause(error, connection, client, account))?;
@@ -230,28 +225,58 @@ fn leaves_socket_usable(method: &Method, announced: Framing, connection: &Connec
 }
 
 /// Removes from a response's head what agents must not see, and rewrites references and cookies.
-fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &ReferenceRewriter<'_>) {
+fn scrub_response(
+    response: &mut Response<UpstreamBody>,
+    permitted: &Permitted<'_>,
+    context: ForwardContext<'_>,
+) {
+    let connection = &permitted.entry().connection;
+    let request = permitted.parts;
     let status = response.status();
     let is_chunked = response.body().size_hint().exact().is_none();
     let headers = response.headers_mut();
     // RFC 9110 §8.6: a 204 has no length, whatever the method.
-    let keeps_length = rewriter.parts.method == Method::HEAD && status != StatusCode::NO_CONTENT;
+    let keeps_length = request.method == Method::HEAD && status != StatusCode::NO_CONTENT;
     let length = keeps_length
         .then(|| headers.get(CONTENT_LENGTH).cloned())
         .flatten();
     // Before the fields are dropped, because `Trailer` is one of them.
     let trailers = is_chunked
-        .then(|| trailers::announced_names(&rewriter.parts.headers, headers, rewriter.connection))
+        .then(|| trailers::announced_names(&request.headers, headers, connection))
         .flatten();
-    if response_fields::remove_dropped_fields(headers, rewriter.connection) {
-        rewriter.rewrite(headers);
-        cookies::rewrite(headers, rewriter.connection, rewriter.prefix);
+    if response_fields::remove_dropped_fields(headers, connection) {
+        rewrite_references(headers, permitted, context);
     }
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);
     }
     if let Some(trailers) = trailers {
         headers.insert(TRAILER, trailers);
+    }
+}
+
+/// Rewrites references and cookies for the agent.
+#[cold]
+fn rewrite_references(
+    headers: &mut HeaderMap,
+    permitted: &Permitted<'_>,
+    context: ForwardContext<'_>,
+) {
+    let connection = &permitted.entry().connection;
+    let prefix = permitted.prefix();
+    cookies::rewrite(headers, &connection.base_url, prefix);
+    let references = ReferenceContext {
+        base_url: &connection.base_url,
+        allow_encoded_slash: connection.allow_encoded_slash,
+        prefix,
+        path: permitted.path(),
+        parts: permitted.parts,
+        is_own_port: &|port| context.client.has_listener_on(port),
+        allowed_hosts: context.allowed_hosts,
+    };
+    let dropped = references::rewrite(&references, headers);
+    if dropped > 0 {
+        context.recorder.count_dropped_references(dropped);
     }
 }
 

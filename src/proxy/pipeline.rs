@@ -154,6 +154,7 @@ impl Proxy {
             pool: &resources.pool,
             allowed_hosts: &shared.allowed_hosts,
             request_id: &exchange.request_id,
+            recorder: &exchange.recorder,
         };
         let (response, slot) = forward(prepared, context, &mut exchange.request).await?;
         Ok(PipelineOutcome::Forwarded(response, slot))

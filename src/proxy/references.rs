@@ -1,5 +1,134 @@
-//! References in header fields of responses, such as `Location`.
+//! Rewrites the references in header fields of responses, so that a reference that an agent follows
+//! stays inside the connection or visibly leaves it.
+//!
+//! To an agent, all connections are paths of one host. `Link: </erp/x>` from the upstream of the
+//! connection `crm` would lead it to the connection `erp`, which adds another credential. So every
+//! reference is resolved against the request's upstream URL, and then mapped to what the agent can
+//! follow ([`resolver`]). `Link` ([`link`]) and `Refresh` ([`refresh`]) have a syntax of their own;
+//! the other fields hold one reference each. What cannot be parsed is removed.
 
+mod authority;
+mod link;
+mod refresh;
 mod resolver;
 
-pub(super) use resolver::ReferenceRewriter;
+use http::header::{CONTENT_LOCATION, LINK, LOCATION, REFRESH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use self::resolver::Resolver;
+use super::response_fields::rewrite_values;
+use crate::domain::BaseUrl;
+
+/// The fields that are rewritten, and their syntax.
+const FIELDS: [(HeaderName, Syntax); 8] = [
+    (LOCATION, Syntax::Reference),
+    (CONTENT_LOCATION, Syntax::Reference),
+    (LINK, Syntax::Links),
+    (REFRESH, Syntax::Refresh),
+    // The state of a long-running operation (Azure REST API guidelines).
+    (named("operation-location"), Syntax::Reference),
+    (named("azure-asyncoperation"), Syntax::Reference),
+    // The session of a resumable upload (Google APIs).
+    (named("x-goog-upload-url"), Syntax::Reference),
+    (named("x-goog-upload-control-url"), Syntax::Reference),
+];
+
+/// The syntax of a field's value.
+#[derive(Clone, Copy)]
+enum Syntax {
+    /// One reference.
+    Reference,
+    /// A list of links (RFC 8288).
+    Links,
+    /// A number of seconds and maybe a reference (HTML Standard, "shared declarative refresh").
+    Refresh,
+}
+
+/// The request that the references of its response are relative to, and the names of egressd, which
+/// no reference may lead to.
+#[derive(Clone, Copy)]
+pub struct ReferenceContext<'a> {
+    /// The base URL of the connection.
+    pub base_url: &'a BaseUrl,
+    /// `true` if paths of the connection may contain encoded slashes.
+    pub allow_encoded_slash: bool,
+    /// The path under which the agent reaches the base URL: `/<id>`, or empty if the connection is
+    /// mounted at the root.
+    pub prefix: &'a str,
+    /// The path of the request after the prefix.
+    pub path: &'a [u8],
+    /// The agent's request.
+    pub parts: &'a Parts,
+    /// Returns whether egressd listens on a port.
+    pub is_own_port: &'a dyn Fn(u16) -> bool,
+    /// The host names of egressd, besides loopback.
+    pub allowed_hosts: &'a [String],
+}
+
+/// A rewritten value.
+#[derive(Default)]
+struct Rewritten {
+    /// `None` if the field is removed.
+    value: Option<Vec<u8>>,
+    /// The number of references that were removed.
+    dropped: u64,
+}
+
+impl Rewritten {
+    /// Removes a value with one reference, or with an unknown number of them.
+    fn dropped() -> Self {
+        Self {
+            value: None,
+            dropped: 1,
+        }
+    }
+}
+
+impl From<Option<Vec<u8>>> for Rewritten {
+    fn from(value: Option<Vec<u8>>) -> Self {
+        Self {
+            dropped: value.is_none().into(),
+            value,
+        }
+    }
+}
+
+/// Rewrites all fields with references. Returns the number of references that were removed, because
+/// they could not be parsed or led to egressd.
+pub fn rewrite(context: &ReferenceContext<'_>, headers: &mut HeaderMap) -> u64 {
+    let resolver = Resolver::new(context);
+    let mut dropped = 0;
+    for (name, syntax) in &FIELDS {
+        if !headers.contains_key(name) {
+            continue;
+        }
+        rewrite_values(headers, name, |value| {
+            let value = value.as_bytes();
+            let rewritten = match syntax {
+                Syntax::Reference => resolver.resolve(value).into(),
+                Syntax::Links => link::rewrite(&resolver, value),
+                Syntax::Refresh => refresh::rewrite(&resolver, value),
+            };
+            dropped += rewritten.dropped;
+            HeaderValue::try_from(rewritten.value?).ok()
+        });
+    }
+    dropped
+}
+
+/// Returns whether a reference consists of bytes that a URI may contain (RFC 3986 §2), or that are
+/// not ASCII. Values with several references need such bytes as delimiters.
+fn is_undelimited(reference: &[u8]) -> bool {
+    let may_delimit = |b: &u8| b.is_ascii_control() || b" \"<>\\^`{|}".contains(b);
+    !reference.iter().any(may_delimit)
+}
+
+const fn named(name: &'static str) -> HeaderName {
+    HeaderName::from_static(name)
+}
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod tests;

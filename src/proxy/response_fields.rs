@@ -1,9 +1,6 @@
 //! The header fields of a response: which of the upstream's reach the agent, and which are added.
 
-use http::header::{
-    CONNECTION, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list_syntax::hop_by_hop_names;
@@ -20,6 +17,21 @@ const DROPPED_PREFIXES: [&str; 4] = [
 
 /// The beginnings of names that only egressd may use.
 const OWN_PREFIXES: [&str; 2] = ["x-egressd-", "proxy-"];
+
+/// Returns whether fields of this name hold references, which are rewritten for the agent.
+pub(super) fn is_reference_field(name: &str) -> bool {
+    matches!(
+        name,
+        "location"
+            | "content-location"
+            | "link"
+            | "refresh"
+            | "operation-location"
+            | "azure-asyncoperation"
+            | "x-goog-upload-url"
+            | "x-goog-upload-control-url"
+    )
+}
 
 /// Returns whether a response field of this name does not reach the agent: hop-by-hop and framing
 /// fields, which egressd sets itself, cookies, fields that only egressd may set, and fields that
@@ -84,7 +96,7 @@ pub(super) fn remove_dropped_fields(headers: &mut HeaderMap, connection: &Connec
                 dropped.extend(names.filter_map(|name| HeaderName::from_bytes(name).ok()));
             }
             dropped.push(name.clone());
-        } else if [LOCATION, CONTENT_LOCATION, SET_COOKIE].contains(name) {
+        } else if *name == SET_COOKIE || is_reference_field(name.as_str()) {
             has_rewritten = true;
         }
     }
@@ -104,7 +116,7 @@ pub(super) fn remove_dropped_fields(headers: &mut HeaderMap, connection: &Connec
 pub(super) fn rewrite_values(
     headers: &mut HeaderMap,
     name: &HeaderName,
-    rewrite: impl Fn(&HeaderValue) -> Option<HeaderValue>,
+    rewrite: impl FnMut(&HeaderValue) -> Option<HeaderValue>,
 ) {
     let rewritten: Vec<_> = headers.get_all(name).iter().filter_map(rewrite).collect();
     headers.remove(name);

@@ -6,15 +6,15 @@
 //! and passes on only trailers that the field names.
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
-    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, LINK, LOCATION, MAX_FORWARDS,
-    REFRESH, SET_COOKIE, TE, TRAILER, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, MAX_FORWARDS, SET_COOKIE, TE, TRAILER,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list_syntax::field_members;
 use super::request_id::X_REQUEST_ID;
-use super::response_fields::is_dropped;
+use super::response_fields::{is_dropped, is_reference_field};
 use crate::domain::Connection;
 
 /// Returns the value of `Trailer` for the agent, or `None` if trailers cannot reach it. `request`
@@ -58,25 +58,23 @@ pub(super) fn passing_trailers(
 /// rewritten there (some clients merge trailers into the head), and names that hyper never writes
 /// in a trailer.
 fn may_pass(name: &HeaderName, connection: &Connection) -> bool {
-    const HEAD_ONLY: [HeaderName; 18] = [
+    const HEAD_ONLY: [HeaderName; 14] = [
         AUTHORIZATION,
         CACHE_CONTROL,
         CONTENT_ENCODING,
         CONTENT_LENGTH,
-        CONTENT_LOCATION,
         CONTENT_RANGE,
         CONTENT_SECURITY_POLICY,
         CONTENT_TYPE,
         HOST,
-        LINK,
-        LOCATION,
         MAX_FORWARDS,
-        REFRESH,
         SET_COOKIE,
         TE,
         TRAILER,
         X_CONTENT_TYPE_OPTIONS,
         X_REQUEST_ID,
     ];
-    !is_dropped(name.as_str(), connection.allow_cookies) && !HEAD_ONLY.contains(name)
+    !is_dropped(name.as_str(), connection.allow_cookies)
+        && !is_reference_field(name.as_str())
+        && !HEAD_ONLY.contains(name)
 }

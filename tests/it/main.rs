@@ -37,6 +37,7 @@ mod panics;
 mod paths;
 mod probe;
 mod readyz;
+mod references;
 mod reflection;
 mod refusals;
 mod reload;

@@ -80,6 +80,11 @@ impl Recorder {
         &self.counters.sockets
     }
 
+    /// Counts references in a response that did not reach the agent.
+    pub fn count_dropped_references(&self, dropped: u64) {
+        self.counters.add_dropped_references(dropped);
+    }
+
     /// Counts a panic that was caught.
     pub fn count_panic(&self) {
         self.metrics.count_panic();

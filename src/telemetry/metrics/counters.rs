@@ -58,6 +58,7 @@ pub(super) struct Counters {
     pub(super) request_bytes: Counter,
     pub(super) response_bytes: Counter,
     pub(super) signed: Counter,
+    pub(super) dropped_references: Counter,
     pub(super) duration: Histogram,
     pub(super) upstream: Histogram,
     /// The time when the last exchange that was sent to the upstream ended, in Unix milliseconds; 0
@@ -119,6 +120,12 @@ impl Counters {
             key.with_other_status()
         };
         self.begin_series(&mut series, key).add(1);
+    }
+
+    pub(super) fn add_dropped_references(&self, dropped: u64) {
+        // Excludes other writers.
+        let _series = self.series.lock();
+        self.dropped_references.add(dropped);
     }
 
     #[cold]

@@ -144,7 +144,7 @@ impl Scrape<'_> {
     }
 }
 
-fn exchange_families(connections: &Connections) -> [Option<MetricFamily>; 8] {
+fn exchange_families(connections: &Connections) -> [Option<MetricFamily>; 9] {
     let refusals = connections.iter().flat_map(|(id, totals)| {
         totals.faults.iter().filter_map(|(code, fault)| {
             let answered = fault.answered.get();
@@ -163,9 +163,6 @@ fn exchange_families(connections: &Connections) -> [Option<MetricFamily>; 8] {
             gauge_series(&[("connection", id), ("state", state)], count as f64)
         })
     });
-    let signed = connections.iter().filter(|(_, totals)| totals.signed > 0);
-    let signed =
-        signed.map(|(id, totals)| counter_series(&[("connection", id)], totals.signed as f64));
     [
         families::REQUESTS.with_series(request_series(connections)),
         families::REFUSALS.with_series(refusals),
@@ -176,8 +173,24 @@ fn exchange_families(connections: &Connections) -> [Option<MetricFamily>; 8] {
         families::REQUEST_BYTES.with_series(sum(|totals| totals.request_bytes)),
         families::RESPONSE_BYTES.with_series(sum(|totals| totals.response_bytes)),
         families::UPSTREAM_SOCKETS.with_series(sockets),
-        families::SIGNED_REQUESTS.with_series(signed),
+        families::SIGNED_REQUESTS.with_series(counted_series(connections, |totals| totals.signed)),
+        families::DROPPED_REFERENCES.with_series(counted_series(connections, |totals| {
+            totals.dropped_references
+        })),
     ]
+}
+
+/// Returns a series for each connection whose count is not 0.
+fn counted_series(
+    connections: &Connections,
+    count: fn(&Totals) -> u64,
+) -> impl Iterator<Item = Metric> {
+    let counts = connections
+        .iter()
+        .map(move |(id, totals)| (id, count(totals)));
+    counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(id, count)| counter_series(&[("connection", id)], count as f64))
 }
 
 fn request_series(connections: &Connections) -> impl Iterator<Item = Metric> {

@@ -319,6 +319,8 @@ fn the_exposition_text_stays_the_same() {
         code: Some("response_too_large"),
         ..ended_exchange(Some(1), 200)
     });
+    recorders[0].count_dropped_references(1);
+    recorders[1].count_dropped_references(2);
     one.unknown_connection_recorder().record(&refused_exchange(
         "connection_not_found",
         StatusCode::NOT_FOUND,

@@ -20,6 +20,7 @@ pub(super) struct Totals {
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) signed: u64,
+    pub(super) dropped_references: u64,
     pub(super) duration: Histogram,
     pub(super) upstream: Histogram,
     pub(super) idle_sockets: usize,
@@ -48,6 +49,7 @@ impl Totals {
         self.request_bytes += counters.request_bytes.get();
         self.response_bytes += counters.response_bytes.get();
         self.signed += counters.signed.get();
+        self.dropped_references += counters.dropped_references.get();
         self.duration.merge(&counters.duration);
         self.upstream.merge(&counters.upstream);
         self.last_sent = self.last_sent.max(counters.last_sent.get());

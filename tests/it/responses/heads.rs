@@ -248,13 +248,16 @@ fn no_reference_leads_into_another_connection() {
         "https://example.com/?next=\\\\x@y".to_owned(),
         "http://example.com?mail=a@example.org".to_owned(),
         "https://user@example.com/x".to_owned(),
-        format!("http://{host}/base/x"),
+        format!("http://{host}/other"),
         "http://localhost/erp/x".to_owned(),
         format!("http://example.com:{port}/erp/x"),
         format!("http://10.1.2.3:{port}/erp/x"),
     ] {
         assert_eq!(locations(&sidecar, &given).first(), Some(&given));
     }
+    // The upstream's own host without TLS.
+    let given = format!("http://{host}/base/x");
+    assert_eq!(locations(&sidecar, &given)[0], "/crm/x");
     // A `Host` field does not have to name the port.
     let given = format!("http://127.0.0.1:{port}/erp/x");
     let reply = Agent::connect(&sidecar).request("GET", "/crm/a", &[("X-Location", &given)], b"");
