@@ -63,6 +63,19 @@ pub(super) fn response_body_error(
         .then_some(ExchangeError::DeadlineExceeded(exchange_timeout))
 }
 
+/// Returns the error of an event stream, if a limit has passed after which it is cut off.
+pub(super) fn event_stream_error(
+    timers: &SocketTimers,
+    exchange_timeout: Duration,
+) -> Option<ExchangeError> {
+    match timers.exceeded_limit()? {
+        ExceededLimit::Exchange => Some(ExchangeError::DeadlineExceeded(exchange_timeout)),
+        ExceededLimit::Grace => Some(ExchangeError::Draining),
+        // The agent's own body does not arrive, and the socket is closed.
+        ExceededLimit::Body => None,
+    }
+}
+
 /// Returns the code of a response that was dropped before its end because a limit has passed. With
 /// `awaits_upstream`, the last poll of the body found no data.
 pub(super) fn dropped_response_code(

@@ -41,6 +41,9 @@ pub enum ExchangeError {
         .0.as_secs()
     )]
     DeadlineExceeded(Duration),
+    /// The grace period of a process that stops ended before the response was complete.
+    #[error("egressd stopped before the response was complete")]
+    Draining,
     /// The response is larger than the connection allows.
     #[error(
         "the response body has more than {cap} bytes (the connection's `max_response_size_bytes`)"
@@ -138,6 +141,7 @@ impl ExchangeError {
             Self::Reflected | Self::Unsearchable => "http_protocol_error",
             Self::Exposed => "proxy_configuration_error",
             Self::DeadlineExceeded(_) => "connection_read_timeout",
+            Self::Draining => "proxy_internal_response",
             Self::ResponseTooLarge { .. } => "http_response_body_size",
             Self::Panicked => "proxy_internal_error",
         }

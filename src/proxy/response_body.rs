@@ -1,27 +1,28 @@
 //! The body of a response to the agent: bytes of egressd itself, or the upstream's stream with its
 //! exchange attached.
 
+mod event_stream;
+mod forwarded;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::TRAILER;
-use http::{HeaderValue, Response};
+use http::Response;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout_at};
 
+use super::deadlines;
 use super::discovery::FilledTemplate;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
-use super::refusal::Refusal;
 use super::searched_body::SearchedBody;
-use super::trailers::passing_trailers;
-use super::{deadlines, panics};
 use crate::server::SocketTimers;
 use crate::upstream::{PendingUpload, RequestSlot};
+use forwarded::Forwarded;
 
 /// The time between two checks whether an agent has left while its upload goes on.
 const PRESENCE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
@@ -46,18 +47,6 @@ pub(super) enum GeneratedBody {
 enum BodyKind {
     Generated(GeneratedBody),
     Forwarded(Box<Forwarded>),
-}
-
-struct Forwarded {
-    body: Box<SearchedBody>,
-    exchange: Exchange,
-    /// `true` if the last poll of the body found no data, so egressd waits for the upstream.
-    awaits_upstream: bool,
-    /// The error of the body, until it is returned to hyper.
-    broken: Option<ExchangeError>,
-    /// The names of trailers that the head announced to the agent.
-    trailers: Option<HeaderValue>,
-    _slot: RequestSlot,
 }
 
 impl ResponseBody {
@@ -85,19 +74,8 @@ impl ResponseBody {
         slot: RequestSlot,
         timers: Arc<SocketTimers>,
     ) -> Response<Self> {
-        // From here on a limit cuts the response off instead of causing a refusal.
-        timers.begin_response();
-        let is_chunked = response.body().size_hint().exact().is_none();
-        let trailers = is_chunked.then(|| response.headers().get(TRAILER).cloned());
-        response.map(|body| Self {
-            kind: BodyKind::Forwarded(Box::new(Forwarded {
-                body,
-                exchange,
-                awaits_upstream: false,
-                broken: None,
-                trailers: trailers.flatten(),
-                _slot: slot,
-            })),
+        Forwarded::begin(response, exchange, slot, &timers).map(|forwarded| Self {
+            kind: BodyKind::Forwarded(Box::new(forwarded)),
             timers,
         })
     }
@@ -120,68 +98,6 @@ impl GeneratedBody {
     }
 }
 
-impl Forwarded {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        timers: &SocketTimers,
-    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
-        let polled = panics::catch_in_body(|| self.poll_body(cx, timers));
-        polled.unwrap_or_else(|panicked| {
-            self.exchange.record_panic();
-            Poll::Ready(Some(Err(panicked)))
-        })
-    }
-
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-        timers: &SocketTimers,
-    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.awaits_upstream = polled.is_pending();
-        let frame = match polled {
-            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
-                // hyper polls no further frame after trailers.
-                self.exchange.response.complete();
-                let trailers = frame.into_trailers().ok();
-                let passing = trailers
-                    .and_then(|trailers| passing_trailers(&trailers, self.trailers.as_ref()));
-                return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
-            }
-            Poll::Pending => {
-                match deadlines::response_body_error(timers, self.exchange.timeout()) {
-                    Some(error) => Some(Err(error)),
-                    None => return Poll::Pending,
-                }
-            }
-            Poll::Ready(frame) => frame,
-        };
-        match &frame {
-            Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.exchange.response.body_bytes += length as u64;
-            }
-            Some(Err(error)) => {
-                // The error is returned at the next poll. hyper discards unwritten bytes when a
-                // body fails, but flushes them when a body is pending. Without the pause, an agent
-                // could receive no byte at all. Clients treat that as a stale socket, and repeat
-                // the request.
-                let error = self.exchange.request.find_cause(*error);
-                self.exchange.response.refuse(&Refusal::from(error));
-                self.broken = Some(error);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            None => self.exchange.response.complete(),
-        }
-        Poll::Ready(frame)
-    }
-}
-
 impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = ExchangeError;
@@ -200,9 +116,7 @@ impl http_body::Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             BodyKind::Generated(body) => body.len() == 0,
-            BodyKind::Forwarded(forwarded) => {
-                forwarded.broken.is_none() && forwarded.body.is_end_stream()
-            }
+            BodyKind::Forwarded(forwarded) => forwarded.is_end_stream(),
         }
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
@@ -99,6 +99,28 @@ impl SearchedBody {
 
     fn unsearched(body: UpstreamBody) -> Box<Self> {
         Box::new(Self { body, search: None })
+    }
+
+    /// Returns whether the type of the body is `text/event-stream`.
+    pub(super) fn is_event_stream(&self) -> bool {
+        self.body.is_event_stream()
+    }
+
+    /// Returns the bytes that are held back, at the end of a body that is cut off. After a secret
+    /// was found, there are none.
+    pub(super) fn take_unsent(&mut self) -> Result<Bytes, ExchangeError> {
+        let mut unsent = BytesMut::new();
+        if let Some(search) = &mut self.search
+            && !search.reflected
+        {
+            let mut piece = search.finish()?;
+            unsent.extend(search.first.take());
+            while !piece.is_empty() {
+                unsent.extend_from_slice(&piece);
+                piece = search.scan.next_due();
+            }
+        }
+        Ok(unsent.freeze())
     }
 
     /// Returns whether the upload continues while the response is received, and after it.

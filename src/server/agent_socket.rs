@@ -31,10 +31,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::socket_timers::SocketTimers;
-
-/// The time for which a closing socket is read.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+use super::socket_timers::{CLOSE_TIMEOUT, SocketTimers};
 
 /// A stream between an agent and this process.
 pub trait AgentStream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {

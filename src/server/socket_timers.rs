@@ -25,10 +25,13 @@
 //! | Head       | `header_read`; `SLOW_HEAD` while memory is short    | the socket is closed    |
 //! | Exchange   | deadline of the exchange; `body_idle`; grace period | the service refuses     |
 //! | Responding | as for Exchange                                     | the response is cut off |
+//! | Streaming  | as for Exchange, and then [`CLOSE_TIMEOUT`]         | the response is cut off |
 //! | Flushing   | `write_stall`; grace period                         | the response is cut off |
 //! | Idle       | `idle`; `DRAIN_IDLE_TIMEOUT` while draining         | the socket is closed    |
 //! | Closing    | the time that `SocketTimers::begin_close` gives     | the socket is dropped   |
 //! | any        | `write_stall`; [`Ticker::close_idlest`]             | the socket is cut off   |
+//!
+//! Streaming is the state of an event stream, in place of Responding; see `last_event`.
 //!
 //! hyper drops the body of a response as soon as it holds all bytes, which can be long before the
 //! agent has accepted them. It parses the next head only after the last byte is written. The limits
@@ -42,6 +45,7 @@
 
 mod deadline;
 mod eviction;
+mod last_event;
 mod parking;
 mod stall;
 mod state;
@@ -60,6 +64,8 @@ pub use self::ticker::{SocketCounts, Ticker};
 
 /// The interval between two ticks.
 pub const TICK: Duration = Duration::from_millis(50);
+/// The time for which a closing socket is read, and for which a last event can be written.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The milliseconds for which a socket that waits for a request is kept after the process begins to
 /// stop: long enough that a request on it gets an answer, and short enough that its agent sends the
 /// next one elsewhere.
@@ -181,6 +187,7 @@ impl SocketTimers {
             || (matches!(state, SocketState::Idle | SocketState::Flushing)
                 && self.ticker.is_grace_over.load(Relaxed))
             || (state == SocketState::Responding && self.exceeded_limit().is_some())
+            || (state == SocketState::Streaming && !self.may_send_last_event())
     }
 
     /// Stores the task to wake when a limit passes.

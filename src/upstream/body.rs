@@ -12,33 +12,28 @@
 //! belongs to a response. The frames that `frame_budget` charges for belong to no response, so they
 //! are never seen here.
 
+mod pace;
+
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
 
 use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault};
 use super::http2::Http2Body;
 use super::{http1, http2};
+use pace::PiecePacing;
 
 /// The size, in bytes, from which a piece passes at once.
 const LARGE_PIECE: usize = 8 * 1024;
-/// The longest time that a smaller piece waits for more, counted from the last piece that passed.
-const GATHER_TIME: Duration = Duration::from_millis(10);
 /// The number of pieces that any body may have, however small they are.
 const FREE_PIECES: u64 = 16 * 1024;
 /// The number of bytes that further pieces must have on average.
 const BYTES_PER_PIECE: u64 = 8;
-/// The number of events that may pass at once in a burst. The allowance refills at this number per
-/// second.
-const EVENTS_PER_SECOND: u32 = 1_000;
-
 /// The body of an upstream response. It ends with an error, never as if it were complete, when it
 /// exceeds the cap.
 pub struct UpstreamBody {
@@ -104,28 +99,15 @@ impl From<Http2Body> for ProtocolBody {
     }
 }
 
-struct PiecePacing {
-    last: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The number of events that may still pass at once, or `None` if the body is not an event
-    /// stream.
-    events: Option<u32>,
-}
-
 impl UpstreamBody {
     /// Limits a body to `cap` bytes. `event_stream` states whether its type is `text/event-stream`.
     fn new(inner: ProtocolBody, cap: u64, event_stream: bool) -> Self {
-        let pace = PiecePacing {
-            last: None,
-            timer: None,
-            events: event_stream.then_some(EVENTS_PER_SECOND),
-        };
         Self {
             inner,
             cap,
             received: 0,
             held: BytesMut::new(),
-            pace,
+            pace: PiecePacing::new(event_stream),
             ended: false,
             trailers: None,
         }
@@ -182,6 +164,35 @@ impl UpstreamBody {
         }
     }
 
+    /// Returns whether the type of the body is `text/event-stream`.
+    pub fn is_event_stream(&self) -> bool {
+        self.pace.is_event_stream()
+    }
+
+    /// Ends the body with a failure, which a piece may have caused. The bytes of an event stream
+    /// that arrived before pass first, up to the cap, so that it can end after a whole event.
+    #[cold]
+    fn fail(
+        &mut self,
+        failure: Failure,
+        data: &[u8],
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if self.pace.set_failure(failure) {
+            self.ended = true;
+            if let Failure::TooLarge { .. } = failure {
+                let excess =
+                    usize::try_from(self.received.saturating_sub(self.cap)).unwrap_or(usize::MAX);
+                let room = data.len().saturating_sub(excess);
+                self.held
+                    .extend_from_slice(data.get(..room).unwrap_or_default());
+            }
+            if !self.held.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(self.release_held()))));
+            }
+        }
+        Poll::Ready(Some(Err(failure)))
+    }
+
     fn release_held(&mut self) -> Bytes {
         self.pace.record_passed();
         self.held.split().freeze()
@@ -200,7 +211,9 @@ impl http_body::Body for UpstreamBody {
         while !this.ended {
             match this.inner.poll_data(cx, &mut this.trailers) {
                 Poll::Ready(Some(Ok(data))) => {
-                    this.charge_piece(&data)?;
+                    if let Err(failure) = this.charge_piece(&data) {
+                        return this.fail(failure, &data);
+                    }
                     if this.held.is_empty()
                         && (data.len() >= LARGE_PIECE
                             || this.pace.should_pass(&data, this.inner.is_over()))
@@ -219,7 +232,7 @@ impl http_body::Body for UpstreamBody {
                 }
                 Poll::Ready(Some(Err(failure))) => {
                     this.ended = true;
-                    return Poll::Ready(Some(Err(failure)));
+                    return this.fail(failure, b"");
                 }
                 Poll::Ready(None) => this.ended = true,
                 Poll::Pending if this.held.is_empty() => return Poll::Pending,
@@ -230,6 +243,9 @@ impl http_body::Body for UpstreamBody {
             }
         }
         if this.held.is_empty() {
+            if let Some(failure) = this.pace.failure() {
+                return Poll::Ready(Some(Err(failure)));
+            }
             let trailers = this.trailers.take();
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
         }
@@ -238,7 +254,7 @@ impl http_body::Body for UpstreamBody {
 
     fn is_end_stream(&self) -> bool {
         let is_over = self.ended || self.inner.is_over();
-        self.held.is_empty() && is_over && self.trailers.is_none()
+        self.held.is_empty() && is_over && self.trailers.is_none() && self.pace.failure().is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -293,98 +309,5 @@ impl ProtocolBody {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }
-    }
-}
-
-impl PiecePacing {
-    /// Returns whether a small piece may pass on its own: it is the last one, a whole event, or
-    /// comes after a pause.
-    fn should_pass(&mut self, data: &[u8], last: bool) -> bool {
-        last || self.is_whole_event(data)
-            || self.last.is_none_or(|last| last.elapsed() >= GATHER_TIME)
-    }
-
-    fn is_whole_event(&mut self, data: &[u8]) -> bool {
-        let Some(events) = &mut self.events else {
-            return false;
-        };
-        let whole =
-            data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n") || data.ends_with(b"\r\r");
-        let earned = self.last.map_or(0, |last| {
-            u32::try_from(last.elapsed().as_millis()).unwrap_or(EVENTS_PER_SECOND)
-        });
-        *events = events
-            .saturating_add(earned.saturating_mul(EVENTS_PER_SECOND) / 1_000)
-            .min(EVENTS_PER_SECOND);
-        let passes = whole && *events > 0;
-        if passes {
-            *events -= 1;
-        }
-        passes
-    }
-
-    fn record_passed(&mut self) {
-        self.last = Some(Instant::now());
-        self.timer = None;
-    }
-
-    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let last = self.last;
-        let timer = self.timer.get_or_insert_with(|| {
-            let due = last.map_or_else(Instant::now, |last| last + GATHER_TIME);
-            Box::pin(tokio::time::sleep_until(due))
-        });
-        timer.as_mut().poll(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{EVENTS_PER_SECOND, GATHER_TIME, PiecePacing};
-    use tokio::time::advance;
-
-    fn pace(events: Option<u32>) -> PiecePacing {
-        PiecePacing {
-            last: None,
-            timer: None,
-            events,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn small_pieces_pass_after_a_pause_and_at_the_end() {
-        let mut pace = pace(None);
-        assert!(pace.should_pass(b"x", false), "the first piece passes");
-        pace.record_passed();
-        assert!(
-            !pace.should_pass(b"x\n\n", false),
-            "a piece that directly follows another waits"
-        );
-        assert!(pace.should_pass(b"x", true), "the last piece passes");
-        advance(GATHER_TIME).await;
-        assert!(pace.should_pass(b"x", false));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn whole_events_pass_at_once_until_there_are_too_many() {
-        // F-133
-        let mut pace = pace(Some(EVENTS_PER_SECOND));
-        pace.record_passed();
-        assert!(
-            !pace.should_pass(b"data: x\n", false),
-            "half an event waits"
-        );
-        for _ in 0..EVENTS_PER_SECOND {
-            assert!(pace.should_pass(b"data: x\n\n", false));
-        }
-        assert!(
-            !pace.should_pass(b"data: x\n\n", false),
-            "a flood is gathered"
-        );
-        advance(GATHER_TIME / 2).await;
-        assert!(
-            pace.should_pass(b"data: x\r\n\r\n", false),
-            "some are earned back with time"
-        );
     }
 }

@@ -12,6 +12,7 @@ mod discovery;
 mod doctor;
 mod documentation;
 mod dumps;
+mod event_streams;
 mod examples;
 mod faults;
 mod framing;

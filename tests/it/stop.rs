@@ -262,6 +262,12 @@ fn exchanges_that_outlast_the_grace_period_are_cut_off_and_counted() {
     }
     let reply = streaming.reply();
     assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));
+    let text = reply.text();
+    let last = text.strip_prefix("data: first\n\nevent: error\ndata: {");
+    assert!(
+        last.is_some_and(|last| last.contains("\"code\":\"draining\"")),
+        "{text}"
+    );
     assert_eq!(
         running.wait_for_line("\"stopped; "),
         "4 exchanges were cut off at the end of the grace period"

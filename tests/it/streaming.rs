@@ -1,11 +1,8 @@
 //! Streaming bodies: sent at once if the receiver waits for them, complete if they are large, and
 //! in both directions at the same time.
 
-use serde_json::json;
-
 use crate::support::message::{Framing, find_bytes};
-use crate::support::reply::Ending;
-use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 fn before(up: &Upstream) -> Sidecar {
     Sidecar::with(connection("crm").allow("/").upstream(up)).start()
@@ -52,21 +49,6 @@ fn events_in_one_byte_frames_arrive_at_once() {
     assert_eq!(event, b"data: first\n\n");
     gate.open();
     assert_eq!(agent.chunk().as_deref(), Some(&b""[..]));
-}
-
-#[test]
-fn the_deadline_ends_an_event_stream() {
-    // F-133
-    let gate = Gate::new();
-    let up = Upstream::sse(&gate);
-    let crm = connection("crm").allow("/").upstream(&up);
-    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(DEADLINE))).start();
-    let reply = Agent::connect(&sidecar).get("/crm/events");
-    assert_eq!(
-        (reply.status, reply.ending, reply.text().as_str()),
-        (200, Ending::Aborted, "data: first\n\n")
-    );
-    gate.open();
 }
 
 #[test]

@@ -43,6 +43,14 @@ struct ErrorMember<'a> {
     code: &'a str,
 }
 
+/// The data of the event that ends an event stream. SDKs of language models read errors in this
+/// form.
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    r#type: &'static str,
+    error: ErrorMember<'a>,
+}
+
 impl Document<'_> {
     /// Returns the document as JSON, with a line feed at its end for agents that print it.
     pub(super) fn to_bytes(&self) -> Bytes {
@@ -69,6 +77,25 @@ impl Refusal {
         Some(listed.map(crate::route::Pattern::as_str).collect())
     }
 
+    fn error_member(&self) -> ErrorMember<'_> {
+        ErrorMember {
+            message: &self.detail,
+            r#type: "egressd_refusal",
+            code: self.code.as_str(),
+        }
+    }
+
+    /// Returns the last event of an event stream that is cut off for this reason.
+    pub(in crate::proxy) fn to_event(&self) -> Vec<u8> {
+        let document = ErrorDocument {
+            r#type: "error",
+            error: self.error_member(),
+        };
+        // JSON escapes line ends, so the data is one line.
+        let json = serde_json::to_vec(&document).unwrap_or_default();
+        [b"event: error\ndata: ", json.as_slice(), b"\n\n"].concat()
+    }
+
     /// Returns the document. `entry` is the connection, if it was found before the refusal.
     pub(in crate::proxy) fn document<'a>(
         &'a self,
@@ -89,11 +116,7 @@ impl Refusal {
             cause: self.cause,
             facts: self.facts.as_deref(),
             message: &self.detail,
-            error: ErrorMember {
-                message: &self.detail,
-                r#type: "egressd_refusal",
-                code: self.code.as_str(),
-            },
+            error: self.error_member(),
             allowed_routes: self.listed_routes(entry),
         }
     }

@@ -23,6 +23,7 @@ impl From<ExchangeError> for Refusal {
             ExchangeError::Exposed => (RefusalCode::CredentialExposed, None),
             ExchangeError::Panicked => (RefusalCode::InternalError, None),
             ExchangeError::DeadlineExceeded(_) => (RefusalCode::UpstreamTimeout, None),
+            ExchangeError::Draining => (RefusalCode::Draining, None),
             ExchangeError::ResponseTooLarge { .. } => (RefusalCode::ResponseTooLarge, None),
             ExchangeError::Agent(AgentFault::TooLarge { .. }) => {
                 (RefusalCode::RequestTooLarge, None)
@@ -107,6 +108,7 @@ fn facts(error: ExchangeError) -> Option<Facts> {
         | ExchangeError::Reflected
         | ExchangeError::Unsearchable
         | ExchangeError::Exposed
+        | ExchangeError::Draining
         | ExchangeError::Panicked => return None,
     })
 }

@@ -14,6 +14,9 @@ pub(super) enum SocketState {
     /// The head of a response is being sent. A refusal is no longer possible, so an error can only
     /// cut the response off.
     Responding,
+    /// As [`SocketState::Responding`], and the response is an event stream: if it is cut off, its
+    /// last event gives the reason.
+    Streaming,
     /// The response is complete, but the agent has not accepted all of its bytes yet.
     Flushing,
     /// Everything is written, and the agent has a moment to read it.
@@ -24,12 +27,13 @@ pub(super) enum SocketState {
 
 impl SocketState {
     /// All states in the order of their numbers.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Idle,
         Self::Head,
         Self::Exchange,
         Self::Responding,
+        Self::Streaming,
         Self::Flushing,
         Self::Closing,
         Self::Closed,
@@ -40,6 +44,6 @@ impl SocketState {
     }
 
     pub(super) fn is_exchange(self) -> bool {
-        matches!(self, Self::Exchange | Self::Responding)
+        matches!(self, Self::Exchange | Self::Responding | Self::Streaming)
     }
 }

@@ -209,3 +209,37 @@ fn an_exchange_that_ends_during_a_blocked_write_has_no_limit_of_the_next_request
     assert_eq!(timers.state(), SocketState::Idle);
     assert!(timers.state_deadline.is_running());
 }
+
+#[test]
+fn an_event_stream_has_a_moment_for_its_last_event() {
+    let ticker = Ticker::new(MemoryShortage::default());
+    let begin = |respond: fn(&SocketTimers)| {
+        let timers = ticker.register_socket(limits());
+        timers.begin_exchange();
+        respond(&timers);
+        timers.limit_exchange(std::time::Instant::now());
+        timers
+    };
+    let events = begin(SocketTimers::begin_event_stream);
+    let other = begin(SocketTimers::begin_response);
+    ticker.advance_to(500);
+    assert!(other.must_close() && !events.must_close());
+    ticker.advance_to(1500);
+    assert!(!events.must_close(), "less than a second later");
+    ticker.advance_to(1700);
+    assert!(events.must_close());
+}
+
+#[test]
+fn a_stalled_upload_cuts_an_event_stream_at_once() {
+    let ticker = Ticker::new(MemoryShortage::default());
+    let timers = ticker.register_socket(limits());
+    timers.begin_exchange();
+    timers.begin_event_stream();
+    timers.set_body_awaited(true);
+    for now in (0..=10_100).step_by(100) {
+        assert!(!timers.must_close(), "{now} ms");
+        ticker.advance_to(now);
+    }
+    assert!(timers.must_close());
+}
