@@ -118,7 +118,7 @@ impl App {
             descriptors,
         } = resources;
         let (proxy_addresses, management_addresses) = bound.addresses();
-        let snapshot = Snapshot::new(connections);
+        let snapshot = Snapshot::new(connections).with_ceilings(settings.ceilings);
         if has_no_name_servers {
             problems.report(Event::NoNameServers);
         }

@@ -20,7 +20,7 @@ pub mod secret;
 pub mod url;
 
 pub use auth::{Auth, SensitiveHeader};
-pub use caps::{Caps, ConcurrencyCap, ResponseCap, Timeout};
+pub use caps::{Caps, Ceilings, ConcurrencyCap, ResponseCap, Timeout};
 pub use changes::Changes;
 pub use connection::{Connection, Http2Mode};
 pub use headers::ConfiguredHeader;

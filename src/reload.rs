@@ -191,7 +191,9 @@ impl Reload {
             last.findings = loaded.warnings;
         }
         let before = Arc::clone(&self.targets.published.current());
-        let next = before.next_generation(loaded.connections);
+        let next = before
+            .next_generation(loaded.connections)
+            .with_ceilings(loaded.settings.ceilings);
         let (generation, hash) = (next.generation(), next.hash().into());
         let live = next.entries().iter().filter(|entry| entry.is_live());
         let connections = live.count();

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 
-use crate::domain::Connection;
+use crate::domain::{Ceilings, Connection};
 
 /// A connection, with the times at which it was loaded and changed.
 pub struct ConnectionEntry {
@@ -40,6 +40,7 @@ pub struct Snapshot {
     entries: HashMap<Box<str>, Arc<ConnectionEntry>, BuildHasherDefault<IdHasher>>,
     ordered: Vec<Arc<ConnectionEntry>>,
     generation: u64,
+    ceilings: Ceilings,
     hash: Box<str>,
     compiled: Timestamp,
 }
@@ -156,9 +157,16 @@ impl Snapshot {
             entries,
             ordered,
             generation,
+            ceilings: Ceilings::default(),
             hash,
             compiled,
         }
+    }
+
+    /// Returns the same generation, with the ceilings that its definitions were checked against.
+    #[must_use]
+    pub fn with_ceilings(self, ceilings: Ceilings) -> Self {
+        Self { ceilings, ..self }
     }
 
     /// Returns the entry of this id, also if it is soft-deleted.
@@ -187,6 +195,11 @@ impl Snapshot {
     /// are not part of it.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// Returns the largest limits that the definitions of this generation could set.
+    pub fn ceilings(&self) -> Ceilings {
+        self.ceilings
     }
 
     /// Returns the time at which the snapshot was created.

@@ -16,7 +16,8 @@ use super::secret_ref::ResolveContext;
 use super::urls::{check_reachable, read_base_url};
 use crate::domain::address::never_range_kind;
 use crate::domain::{
-    Auth, Caps, ConcurrencyCap, Connection, ConnectionId, Http2Mode, ResponseCap, Secret, Timeout,
+    Auth, Caps, Ceilings, ConcurrencyCap, Connection, ConnectionId, Http2Mode, ResponseCap, Secret,
+    Timeout,
 };
 
 /// The fields of a connection except its details.
@@ -52,7 +53,7 @@ pub(super) fn read_connection(
     let webhook_signing_secret = http.read_optional("webhook_signing_secret", None, |field| {
         read_signing_secret(field, context).map(Some)
     });
-    let caps = read_caps(http);
+    let caps = read_caps(http, context.ceilings);
     let allow_cookies = http.read_flag("allow_cookies");
     let reflection_guard = http.read_flag("reflection_guard");
     let reuse_after_body = http.read_flag("reuse_after_body");
@@ -105,9 +106,17 @@ fn read_signing_secret(field: &Field<'_>, context: &ResolveContext<'_>) -> Optio
     Some(secret)
 }
 
-fn read_caps(http: &Object<'_>) -> Option<Caps> {
-    let response = http.read_integer("max_response_size_bytes");
-    let timeout = http.read_integer("timeout_seconds");
+fn read_caps(http: &Object<'_>, ceilings: Ceilings) -> Option<Caps> {
+    let response = http.read_integer_below(
+        "max_response_size_bytes",
+        ceilings.response.bytes(),
+        "limits.max_response_size_bytes",
+    );
+    let timeout = http.read_integer_below(
+        "timeout_seconds",
+        ceilings.timeout.duration().as_secs(),
+        "limits.max_timeout_seconds",
+    );
     let concurrency = http.read_integer("max_concurrent_requests");
     Some(Caps {
         response: ResponseCap::new(response?).ok()?,

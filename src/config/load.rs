@@ -115,7 +115,8 @@ fn load_from(
 ) -> LoadAttempt {
     let problems = Problems::default();
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
-    let context = ResolveContext::for_settings(environment, directory, &files, overrides.secrets);
+    let mut context =
+        ResolveContext::for_settings(environment, directory, &files, overrides.secrets);
     let layers = Layers::new(overrides, environment, &problems);
     let read = settings::SettingsReader {
         layers: &layers,
@@ -132,7 +133,7 @@ fn load_from(
     });
     let ReadSettings {
         settings,
-        secrets,
+        rules,
         connections: listed,
         connections_are_default,
     } = read.unwrap_or_default();
@@ -145,7 +146,8 @@ fn load_from(
         }),
         None => Definitions::Listed(ListedPaths::named(&overrides.connections)),
     };
-    let read = read_connections(definitions, file, &secrets, &context, &problems);
+    context.ceilings = rules.ceilings();
+    let read = read_connections(definitions, file, &rules.secrets(), &context, &problems);
     // Last, because reading the definitions looks variables up too.
     report_unknown_variables(environment, &problems);
     let sources = files.into_sources(file, read.files);
@@ -169,8 +171,9 @@ fn load_from(
     LoadAttempt { outcome, sources }
 }
 
-/// Loads the connections of these files and directories alone. The only setting that is used is
-/// `secrets`, if it comes from the environment. `values` decides if the values of secrets are read.
+/// Loads the connections of these files and directories alone. The only settings that are used are
+/// `secrets` and `limits`, if they come from the environment. `values` decides if the values of
+/// secrets are read.
 pub fn load_paths(
     paths: &[PathBuf],
     environment: &Environment,
@@ -178,20 +181,20 @@ pub fn load_paths(
 ) -> Result<LoadedPaths, Vec<Problem>> {
     let problems = Problems::default();
     let files = Files::default();
-    let context = ResolveContext::for_settings(environment, Path::new(""), &files, values);
+    let mut context = ResolveContext::for_settings(environment, Path::new(""), &files, values);
     let layers = Layers::new(&SettingsOverrides::default(), environment, &problems);
-    let secrets = settings::read_secret_settings(&settings::SettingsReader {
+    let rules = settings::read_definition_rules(&settings::SettingsReader {
         layers: &layers,
         context: &context,
         default_connections: "",
         can_be_set: true,
     });
     let definitions = Definitions::Listed(ListedPaths::named(paths));
-    if secrets.is_none() {
+    if rules.are_incomplete() {
         problems.explain_failure(SETTINGS);
     }
-    let secrets = secrets.unwrap_or_default();
-    let read = read_connections(definitions, None, &secrets, &context, &problems);
+    context.ceilings = rules.ceilings();
+    let read = read_connections(definitions, None, &rules.secrets(), &context, &problems);
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
     if failed {

@@ -17,7 +17,7 @@ use super::field::Field;
 use super::redaction::{self, quoted_path};
 use super::secret_policy::{DenialReason, SecretPolicy, SecretValues};
 use super::sources::Files;
-use crate::domain::{Secret, SecretSource};
+use crate::domain::{Ceilings, Secret, SecretSource};
 
 /// The largest secret file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -28,7 +28,8 @@ const FORMS: &str = "write a string, `{env: NAME}` or `{file: PATH}`";
 /// and valid in every place where a secret is allowed.
 const UNREAD: &[u8] = b"a-secret-that-was-not-read";
 
-/// The environment, directory and policy that references are resolved against.
+/// The environment, directory and policy that references are resolved against, and the ceilings
+/// that limits are checked against.
 pub(super) struct ResolveContext<'a> {
     pub(super) environment: &'a Environment,
     /// The directory of the file that holds the reference.
@@ -39,6 +40,8 @@ pub(super) struct ResolveContext<'a> {
     values: SecretValues,
     /// Limits what may be named. `None` for the settings themselves, which may name everything.
     policy: Option<&'a SecretPolicy>,
+    /// The largest limits that a definition may set.
+    pub(super) ceilings: Ceilings,
     /// The references that were read.
     used: RefCell<Vec<SecretSource>>,
 }
@@ -57,6 +60,7 @@ impl<'a> ResolveContext<'a> {
             files,
             values,
             policy: None,
+            ceilings: Ceilings::default(),
             used: RefCell::default(),
         }
     }

@@ -18,11 +18,12 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 pub(super) use read::{
-    ReadSettings, SettingsReader, read_management_listen, read_secret_settings, read_settings,
+    ReadSettings, SettingsReader, read_definition_rules, read_management_listen, read_settings,
 };
 pub use startup::StartupSettings;
 
 use crate::config::secret_policy::SecretSettings;
+use crate::domain::Ceilings;
 use crate::domain::auth::BasicAuth;
 
 /// All settings, from file, environment and flags.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub connections: Vec<PathBuf>,
     /// The sources that connections may take their secrets from.
     pub secrets: SecretSettings,
+    /// `limits`: the largest limits that connections may set.
+    pub ceilings: Ceilings,
     /// `log`: the problem log and the access log.
     pub log: LogSettings,
     /// The time that exchanges in flight get to finish at shutdown.

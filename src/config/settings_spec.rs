@@ -7,6 +7,7 @@ mod tests;
 use super::environment::HARDENING;
 use super::spec::Kind::{Flag, Integer, List, Object, Value};
 use super::spec::{FieldSpec, ObjectSpec, field, text};
+use crate::domain::{ResponseCap, Timeout};
 
 /// One day in seconds, which is longer than any useful timeout.
 const DAY: u64 = 86_400;
@@ -23,6 +24,7 @@ pub(super) static SETTINGS: ObjectSpec = object(&[
     section("shutdown", &SHUTDOWN),
     list("connections"),
     section("secrets", &SECRETS),
+    section("limits", &LIMITS),
 ]);
 
 static PROXY: ObjectSpec = object(&[
@@ -58,6 +60,12 @@ static LOG: ObjectSpec = object(&[word("format"), word("level"), word("access")]
 static SHUTDOWN: ObjectSpec = object(&[number("grace_period_seconds", 0, DAY, 20)]);
 
 pub(super) static SECRETS: ObjectSpec = object(&[list("allow"), list("allow_env")]);
+
+#[rustfmt::skip] // short rows
+pub(super) static LIMITS: ObjectSpec = object(&[
+    number("max_response_size_bytes", 1, ResponseCap::MAX, ResponseCap::DEFAULT),
+    number("max_timeout_seconds", 1, Timeout::MAX_SECONDS, Timeout::CEILING_SECONDS),
+]);
 
 // The settings have no JSON Schema, so their fields have neither names of objects nor descriptions.
 

@@ -1,5 +1,6 @@
-//! The limits of one connection: bytes, seconds and concurrent requests. Their ceilings and
-//! defaults are defined only here.
+//! The limits of one connection: bytes, seconds and concurrent requests; and the ceilings, which
+//! are the largest limits that definitions may set. All their bounds and defaults are defined only
+//! here.
 
 use std::time::Duration;
 
@@ -24,12 +25,14 @@ fn check_range(value: u64, min: u64, max: u64) -> Result<u64, OutOfRange> {
 }
 
 /// The most bytes that a response body may contain (`max_response_size_bytes`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResponseCap(u64);
 
 impl ResponseCap {
-    /// The largest value, and the default: 10 MiB.
-    pub const MAX: u64 = 10_485_760;
+    /// The largest value that any setting permits: 1 GiB.
+    pub const MAX: u64 = 1 << 30;
+    /// The default, and the ceiling unless a setting changes it: 10 MiB.
+    pub const DEFAULT: u64 = 10_485_760;
 
     /// Creates a cap from 1 byte to [`ResponseCap::MAX`].
     pub fn new(bytes: u64) -> Result<Self, OutOfRange> {
@@ -44,21 +47,23 @@ impl ResponseCap {
 
 impl Default for ResponseCap {
     fn default() -> Self {
-        Self(Self::MAX)
+        Self(Self::DEFAULT)
     }
 }
 
 /// The longest time for one exchange, up to the last byte of its body (`timeout_seconds`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timeout(Duration);
 
 impl Timeout {
-    /// The largest value, in seconds.
-    pub const MAX_SECONDS: u64 = 300;
+    /// The largest value that any setting permits, in seconds.
+    pub const MAX_SECONDS: u64 = 3600;
+    /// The ceiling unless a setting changes it, in seconds.
+    pub const CEILING_SECONDS: u64 = 300;
     /// The default, in seconds.
     pub const DEFAULT_SECONDS: u64 = 30;
 
-    /// Creates a timeout from 1 to 300 seconds.
+    /// Creates a timeout from 1 to [`Timeout::MAX_SECONDS`].
     pub fn from_seconds(seconds: u64) -> Result<Self, OutOfRange> {
         check_range(seconds, 1, Self::MAX_SECONDS).map(|s| Self(Duration::from_secs(s)))
     }
@@ -117,23 +122,52 @@ pub struct Caps {
     pub concurrency: ConcurrencyCap,
 }
 
+/// The largest limits that definitions may set (`limits` of the settings).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceilings {
+    /// `limits.max_response_size_bytes`
+    pub response: ResponseCap,
+    /// `limits.max_timeout_seconds`
+    pub timeout: Timeout,
+}
+
+impl Ceilings {
+    /// The highest ceilings that an operator can set.
+    pub const MAX: Self = Self {
+        response: ResponseCap(ResponseCap::MAX),
+        timeout: Timeout(Duration::from_secs(Timeout::MAX_SECONDS)),
+    };
+}
+
+impl Default for Ceilings {
+    fn default() -> Self {
+        Self {
+            response: ResponseCap::default(),
+            timeout: Timeout(Duration::from_secs(Timeout::CEILING_SECONDS)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{ConcurrencyCap, ResponseCap, Timeout};
+    use super::{Ceilings, ConcurrencyCap, ResponseCap, Timeout};
 
     #[test]
     fn borders() {
         // F-12
         assert!(ResponseCap::new(0).is_err());
         assert!(ResponseCap::new(1).is_ok());
-        assert!(ResponseCap::new(10_485_760).is_ok());
-        assert!(ResponseCap::new(10_485_761).is_err());
+        assert!(ResponseCap::new(1_073_741_824).is_ok());
+        assert!(ResponseCap::new(1_073_741_825).is_err());
         assert!(Timeout::from_seconds(0).is_err());
-        assert!(Timeout::from_seconds(300).is_ok());
-        assert!(Timeout::from_seconds(301).is_err());
+        assert!(Timeout::from_seconds(3600).is_ok());
+        assert!(Timeout::from_seconds(3601).is_err());
         assert!(ConcurrencyCap::new(0).is_err());
         assert!(ConcurrencyCap::new(4096).is_ok());
         assert!(ConcurrencyCap::new(4097).is_err());
-        assert_eq!(ResponseCap::default().bytes(), ResponseCap::MAX);
+        let usual = Ceilings::default();
+        assert_eq!(ResponseCap::default(), usual.response);
+        assert_eq!(usual.response.bytes(), 10_485_760);
+        assert_eq!(usual.timeout.duration().as_secs(), 300);
     }
 }

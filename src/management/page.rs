@@ -51,6 +51,7 @@ pub(super) async fn show(State(state): State<Arc<ApiState>>) -> Response {
         uptime: state.started.elapsed(),
         is_draining: sources.draining.load(Relaxed),
         generation: snapshot.generation(),
+        ceilings: snapshot.ceilings(),
         connections: overview::connections(sources, &snapshot),
         unnamed: sources.metrics.connection_stats(None),
     };

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
 use super::{ApiContext, ApiState};
-use crate::domain::Auth;
+use crate::domain::{Auth, Ceilings};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::MemoryUse;
 
@@ -54,6 +54,7 @@ pub(super) async fn readyz(
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let in_use = format!("hash {hash}, since {since}{failed}");
         report.add_fact("configuration", &in_use);
+        report.add_fact("limits", &ceilings_summary(snapshot.ceilings()));
         let tokens = credential_summary(&snapshot, sources);
         let closed = exposed_summary(&snapshot, sources);
         report.add_fact("credentials", &format!("{tokens}{closed}"));
@@ -77,6 +78,19 @@ fn configuration_summary(snapshot: &Snapshot) -> String {
     let live = live.filter(|entry| entry.is_live()).count();
     let generation = snapshot.generation();
     format!("ok: generation {generation}, connections {live}")
+}
+
+/// Returns the ceilings in force, by the names of their settings.
+fn ceilings_summary(ceilings: Ceilings) -> String {
+    let (usual, highest) = (Ceilings::default(), ceilings);
+    let raised = |is_raised| if is_raised { " (raised)" } else { "" };
+    format!(
+        "max_response_size_bytes {}{}, max_timeout_seconds {}{}",
+        highest.response.bytes(),
+        raised(highest.response > usual.response),
+        highest.timeout.duration().as_secs(),
+        raised(highest.timeout > usual.timeout),
+    )
 }
 
 /// Returns the connections that refuse requests because a response contained a credential that is

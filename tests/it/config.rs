@@ -1,6 +1,7 @@
 //! Tests of the configuration through the commands: files in, connections or problems out.
 
 mod advice;
+mod ceilings;
 mod check;
 mod credentials;
 mod described_routes;

@@ -3,9 +3,10 @@
 
 use serde_json::json;
 
+use crate::support::h2_echo::H2Echo;
 use crate::support::message::{End, text};
 use crate::support::reply::Ending;
-use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
+use crate::support::{Agent, DEADLINE, Gate, Program, Sidecar, Upstream, connection};
 
 /// An upstream that holds requests of `/hold` until the gate opens.
 fn holding(gate: &Gate) -> Upstream {
@@ -296,4 +297,112 @@ fn the_limit_of_the_next_head_starts_when_the_response_is_written() {
         assert_eq!((reply.status, reply.ending), (200, Ending::Whole));
         assert!(reply.body.len() > 1_000_000, "{}", reply.body.len());
     }
+}
+
+/// More than the usual ceiling of `max_response_size_bytes`.
+const LARGE: usize = 11 * 1024 * 1024;
+
+#[test]
+fn a_response_above_the_usual_ceiling_passes_through_a_raised_one() {
+    let pieces = [vec![b'a'; LARGE - 1], b"z".to_vec()].concat();
+    let whole = Upstream::body(&pieces);
+    let chunked = Upstream::reply(
+        [
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{LARGE:x}\r\n")
+                .as_bytes(),
+            &pieces,
+            b"\r\n0\r\n\r\n",
+        ]
+        .concat(),
+    );
+    let to = |id: &str, up: &Upstream, cap: usize| {
+        let to = connection(id)
+            .allow("/")
+            .upstream(up)
+            .bearer("planted-token-0123456789");
+        to.http("max_response_size_bytes", json!(cap))
+    };
+    let sidecar = Sidecar::with(to("whole", &whole, LARGE))
+        .with_connection(to("chunked", &chunked, LARGE))
+        .with_connection(to("small", &chunked, LARGE - 1))
+        .setting("limits.max_response_size_bytes", LARGE)
+        .start();
+    let mut agent = Agent::connect(&sidecar);
+    for id in ["whole", "chunked"] {
+        let reply = agent.get(&format!("/{id}/x"));
+        assert!(reply.expect_status(200).body == pieces, "{id}");
+        assert_eq!(reply.ending, Ending::Whole, "{id}");
+    }
+    // The cap of a connection still cuts.
+    let cut = agent.get("/small/x");
+    assert_eq!((cut.status, cut.ending), (200, Ending::Aborted));
+}
+
+#[test]
+fn a_large_body_passes_through_the_windows_of_http2_in_both_directions() {
+    let up = H2Echo::start();
+    let crm = connection("crm")
+        .allow("/")
+        .base_url(&format!("https://{}", up.address));
+    let crm = crm.http("max_response_size_bytes", json!(2 * LARGE));
+    let sidecar = Sidecar::with(crm)
+        .setting("limits.max_response_size_bytes", 2 * LARGE)
+        .setting("proxy.max_request_body_bytes", LARGE)
+        .start();
+    let body = vec![b'a'; LARGE];
+    let reply = Agent::connect(&sidecar).request("POST", "/crm/x", &[], &body);
+    let echoed = reply.expect_status(200).json();
+    assert!(echoed["body"].as_str().unwrap().as_bytes() == body);
+}
+
+#[test]
+fn ceilings_are_shown_and_apply_to_the_next_reload() {
+    let up = Upstream::body("ok");
+    let crm = connection("crm").allow("/").upstream(&up);
+    let slow = crm.clone().http("timeout_seconds", json!(301));
+    let program = Program::new(
+        std::slice::from_ref(&slow),
+        &json!({"limits": {"max_timeout_seconds": 301}}),
+    );
+    let mut running = program.start(&[]);
+    running.wait_for_line("limits.max_timeout_seconds: raises the ceiling");
+    let (agents, operators) = running.addresses();
+    let mut agent = Agent::connect_to(agents);
+    let mut operator = Agent::connect_to(operators);
+    agent.get("/crm/a").expect_status(200);
+    let shown = operator.get("/v1/connections/crm").json();
+    let http = &shown["connection"]["connectionDetails"]["http"];
+    assert_eq!(http["timeoutSeconds"], 301);
+    let ready = operator.get("/readyz?verbose").text();
+    let fact = "[i]limits: max_response_size_bytes 10485760, max_timeout_seconds 301 (raised)\n";
+    assert!(ready.contains(fact), "{ready}");
+    let page = operator.get("/").text();
+    let raised = "responses of at most 10.0 MiB, timeouts of at most 301 s.";
+    assert!(page.contains(raised), "{page}");
+
+    // A ceiling below a definition that is in use changes nothing.
+    let path = program.path("egressd.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut settings: serde_json::Value = serde_json::from_str(&text).unwrap();
+    settings["limits"] = json!({"max_timeout_seconds": 20});
+    std::fs::write(&path, settings.to_string()).unwrap();
+    running.wait_for_line("not reloaded: ");
+    agent.get("/crm/a").expect_status(200);
+    assert!(operator.get("/readyz?verbose").text().contains(fact));
+
+    // It takes effect together with a definition below it, without a restart.
+    program.define(&crm);
+    running.wait_for_line("changed crm (timeout_seconds)");
+    let shown = operator.get("/v1/connections/crm").json();
+    let http = &shown["connection"]["connectionDetails"]["http"];
+    assert_eq!(http["timeoutSeconds"], 20);
+    let ready = operator.get("/readyz?verbose").text();
+    let fact = "[i]limits: max_response_size_bytes 10485760, max_timeout_seconds 20\n";
+    assert!(ready.contains(fact), "{ready}");
+    agent.get("/crm/a").expect_status(200);
+    let (_, _, heard) = running.stop_and_collect();
+    assert!(
+        !heard.iter().any(|line| line.contains("restart")),
+        "{heard:#?}"
+    );
 }

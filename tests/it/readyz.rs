@@ -70,6 +70,7 @@ fn checks_are_listed_where_that_is_asked_for_and_nothing_that_others_do_fails_th
                 "[+]configuration ok: generation 1, connections 2\n\
                  [+]listeners ok\n\
                  [+]shutdown ok\n\
+                 [i]limits: max_response_size_bytes 10485760, max_timeout_seconds 300\n\
                  [i]credentials: tokens 1, failing 1: erp\n\
                  [i]hardening: {}\n\
                  [i]access log: dropped lines: 0\n\

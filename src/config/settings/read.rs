@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::listen::{MANAGEMENT, PROXY, read_listen, report_clashes};
-use super::values::{read_ca_roots, read_connection_paths, read_host, read_secrets};
+use super::values::{read_ca_roots, read_ceilings, read_connection_paths, read_host, read_secrets};
 use super::{
     AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
     ManagementSettings, ProxySettings, Settings,
@@ -17,6 +17,7 @@ use crate::config::redaction::quoted;
 use crate::config::secret_policy::SecretSettings;
 use crate::config::secret_ref::ResolveContext;
 use crate::config::settings_spec::{self, ROOT, SETTINGS, variable};
+use crate::domain::Ceilings;
 use crate::domain::auth::{BasicAuth, Username};
 
 const FORMATS: [(&str, LogFormat); 3] = [
@@ -62,7 +63,32 @@ pub(in crate::config) struct ReadSettings {
     pub(in crate::config) connections: Vec<PathBuf>,
     /// `true` if no layer sets `connections`.
     pub(in crate::config) connections_are_default: bool,
-    pub(in crate::config) secrets: SecretSettings,
+    pub(in crate::config) rules: DefinitionRules,
+}
+
+/// The settings that definitions are checked against. A field with a problem is `None`.
+#[derive(Clone, Default)]
+pub(in crate::config) struct DefinitionRules {
+    secrets: Option<SecretSettings>,
+    ceilings: Option<Ceilings>,
+}
+
+impl DefinitionRules {
+    /// Returns whether a field has a problem.
+    pub(in crate::config) fn are_incomplete(&self) -> bool {
+        self.secrets.is_none() || self.ceilings.is_none()
+    }
+
+    /// Returns the sources that definitions may take secrets from.
+    pub(in crate::config) fn secrets(&self) -> SecretSettings {
+        self.secrets.clone().unwrap_or_default()
+    }
+
+    /// Returns the largest limits that definitions may set. If they have a problem, these are the
+    /// highest ones, so that the problem causes no others.
+    pub(in crate::config) fn ceilings(&self) -> Ceilings {
+        self.ceilings.unwrap_or(Ceilings::MAX)
+    }
 }
 
 /// Reads the settings: all layers, and the file if there is one.
@@ -92,18 +118,19 @@ pub(in crate::config) fn read_settings<'a>(
             .find_value(&variable(ROOT, "connections"))
             .is_none();
     let connections = read_connection_paths(&top, read.context.directory, read.default_connections);
-    let secrets = section("secrets").and_then(|it| read_secrets(&it, read.context));
+    let rules = read_rules(&top, read);
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
         report_clashes(&proxy.listen, &management.listen, read.layers.problems);
     }
-    let (paths, allowed) = (connections.clone(), secrets.clone());
+    let (paths, found) = (connections.clone(), rules.clone());
     let settings = || {
         Some(Settings {
             proxy: proxy?,
             management: management?,
             egress: egress?,
             connections: connections?,
-            secrets: secrets?,
+            secrets: found.secrets?,
+            ceilings: found.ceilings?,
             log: log?,
             shutdown_grace_period: shutdown_grace_period?,
         })
@@ -112,16 +139,22 @@ pub(in crate::config) fn read_settings<'a>(
         settings: settings(),
         connections: paths.unwrap_or_default(),
         connections_are_default,
-        secrets: allowed.unwrap_or_default(),
+        rules,
     }
 }
 
-/// Reads only `secrets`, from environment and flags.
-pub(in crate::config) fn read_secret_settings(read: &SettingsReader<'_>) -> Option<SecretSettings> {
-    read_secrets(
-        &read.with_layers(None).read_section("secrets")?,
-        read.context,
-    )
+/// Reads only the settings that definitions are checked against, from environment and flags.
+pub(in crate::config) fn read_definition_rules(read: &SettingsReader<'_>) -> DefinitionRules {
+    read_rules(&read.with_layers(None), read)
+}
+
+fn read_rules(top: &Object<'_>, read: &SettingsReader<'_>) -> DefinitionRules {
+    let secrets = top.read_section("secrets");
+    let limits = top.read_section("limits");
+    DefinitionRules {
+        secrets: secrets.and_then(|section| read_secrets(&section, read.context)),
+        ceilings: limits.and_then(|section| read_ceilings(&section)),
+    }
 }
 
 /// Reads only the addresses of the management API, without the rest of the section and without

@@ -24,8 +24,8 @@ macro_rules! hashes {
 }
 
 impl Settings {
-    /// Returns the settings that need a restart: all but `connections`, `secrets` and the
-    /// management login, which a reload applies.
+    /// Returns the settings that need a restart: all but `connections`, `secrets`, `limits`
+    /// and the management login, which a reload applies.
     pub fn startup_settings(&self) -> StartupSettings {
         let Self {
             proxy,
@@ -76,7 +76,13 @@ mod tests {
         );
         let startup = loaded.ok().unwrap().settings.startup_settings();
         let startup = startup.0.iter().map(|(path, _)| path.replace('.', "_"));
-        let reloaded = ["connections", "secrets_allow", "secrets_allow_env"];
+        let reloaded = [
+            "connections",
+            "secrets_allow",
+            "secrets_allow_env",
+            "limits_max_response_size_bytes",
+            "limits_max_timeout_seconds",
+        ];
         // The login counts as one setting, and this flag only decides which addresses are valid.
         let others = [
             "management_basic_auth_username",

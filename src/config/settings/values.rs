@@ -1,4 +1,5 @@
-//! Reads settings that are lists: hosts, certificate authorities, paths and variables.
+//! Reads settings that are lists: hosts, certificate authorities, paths and variables; and the
+//! ceilings.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,6 +16,7 @@ use crate::config::redaction::{quoted, quoted_path};
 use crate::config::secret_policy::{SecretSettings, SecretValues};
 use crate::config::secret_ref::ResolveContext;
 use crate::config::sources::Files;
+use crate::domain::{Ceilings, ResponseCap, Timeout};
 
 /// The largest bundle of certificates, in bytes. Mozilla's is about 250 KB.
 const MAX_BUNDLE_BYTES: u64 = 4 << 20;
@@ -121,6 +123,28 @@ pub(in crate::config) fn read_secrets(
     Some(SecretSettings {
         allow: allow?,
         allow_env: allow_env?,
+    })
+}
+
+/// Reads the largest limits that definitions may set. Warns about each that is raised.
+pub(super) fn read_ceilings(section: &Object<'_>) -> Option<Ceilings> {
+    let response = read_ceiling(section, "max_response_size_bytes", "bytes");
+    let timeout = read_ceiling(section, "max_timeout_seconds", "seconds");
+    Some(Ceilings {
+        response: ResponseCap::new(response?).ok()?,
+        timeout: Timeout::from_seconds(timeout?).ok()?,
+    })
+}
+
+fn read_ceiling(section: &Object<'_>, name: &'static str, unit: &str) -> Option<u64> {
+    section.read_checked_integer(name, |field, value, usual| {
+        if value > usual {
+            let message =
+                format!("raises the ceiling for definitions from {usual} to {value} {unit}");
+            let remedy =
+                "no change is needed if a definition needs this; otherwise remove the setting";
+            field.warn("raised_ceiling", message, remedy);
+        }
     })
 }
 

@@ -13,6 +13,7 @@ use super::connection::{
 use super::format::{byte_size, group_digits, relative_time, rough_duration};
 use super::overview::{ConnectionOverview, sum};
 use super::{SCRIPT, STYLE};
+use crate::domain::Ceilings;
 use crate::telemetry::ConnectionStats;
 
 // A data URL, so that no second request is needed.
@@ -24,6 +25,7 @@ pub(super) struct PageContent<'a> {
     pub(super) uptime: Duration,
     pub(super) is_draining: bool,
     pub(super) generation: u64,
+    pub(super) ceilings: Ceilings,
     pub(super) connections: Vec<ConnectionOverview<'a>>,
     /// Requests for which no connection was found.
     pub(super) unnamed: ConnectionStats,
@@ -60,6 +62,7 @@ impl PageContent<'_> {
                     }
                     main id="main" { (self.summary()) (self.attention()) (self.connections()) }
                     footer {
+                        (self.raised_ceilings())
                         p {
                             "Counts are since the start of the process. The same data for programs: "
                             a href="v1/connections" { "connections" } ", "
@@ -109,6 +112,20 @@ impl PageContent<'_> {
                     dt { "Last use" }
                     dd { @if let Some(at) = total.last_used { (time_ago(at, self.now)) } @else { "never" } }
                     dd class="muted" { @if let Some(at) = total.last_used { (clock_time(at)) } }
+                }
+            }
+        }
+    }
+
+    /// States the ceilings if one of them is raised.
+    fn raised_ceilings(&self) -> Markup {
+        let (Ceilings { response, timeout }, usual) = (self.ceilings, Ceilings::default());
+        html! {
+            @if response > usual.response || timeout > usual.timeout {
+                p {
+                    "Limits of connections are raised: responses of at most "
+                    (byte_size(response.bytes())) ", timeouts of at most "
+                    (timeout.duration().as_secs()) " s."
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::template::PageContent;
 use super::{SCRIPT, STYLE};
 use crate::config::{Environment, SettingsOverrides, Text, load_texts};
 use crate::credential::{ErrorCode, Reason};
-use crate::domain::ConnectionId;
+use crate::domain::{Ceilings, ConnectionId};
 use crate::reflection::Exposure;
 use crate::snapshot::{ConnectionEntry, Snapshot};
 use crate::telemetry::{ConnectionStats, FaultStats};
@@ -89,6 +89,7 @@ fn render(connections: Vec<ConnectionOverview<'_>>, unnamed: ConnectionStats) ->
         uptime: Duration::from_secs(273_000),
         is_draining: false,
         generation: 7,
+        ceilings: Ceilings::default(),
         connections,
         unnamed,
     };

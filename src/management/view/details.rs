@@ -41,7 +41,7 @@ struct HttpDetails {
     /// The maximum size of a response body.
     max_response_size_bytes: Int64,
     /// The maximum duration of an exchange.
-    #[schema(value_type = i32, minimum = 1, maximum = 300)]
+    #[schema(value_type = i32, minimum = 1, maximum = 3600)]
     timeout_seconds: u64,
     /// Ranges of non-public addresses that may be dialled.
     allowed_private_cidrs: Vec<String>,

@@ -1,4 +1,4 @@
-//! Histograms of durations, from a millisecond to the longest timeout.
+//! Histograms of durations, from a millisecond to the usual ceiling of timeouts.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use egressd::config::{AccessFilter, EventLevel, ListenAddress, Loaded, LogFormat, Problem};
+use egressd::domain::Ceilings;
 
 use super::world::{World, camel_case, connection};
 
@@ -61,6 +62,7 @@ fn defaults() {
     );
     assert_eq!(settings.log.access, AccessFilter::All);
     assert_eq!(settings.shutdown_grace_period, Duration::from_secs(20));
+    assert_eq!(settings.ceilings, Ceilings::default());
 }
 
 /// Sets every field to a value other than its default.
@@ -89,6 +91,7 @@ connections: [more, connections/a.yaml]
 secrets: {allow: [keys, /run/keys], allow_env: [TOKEN, ERP*]}
 log: {format: json, level: debug, access: refused}
 shutdown: {grace_period_seconds: 13}
+limits: {max_response_size_bytes: 14, max_timeout_seconds: 15}
 ";
 
 #[test]
@@ -149,6 +152,7 @@ fn every_field_in_both_spellings() {
             settings.shutdown_grace_period,
         ];
         assert_eq!(seconds.map(|wait| wait.as_secs()), [6, 7, 8, 9, 10, 11, 13]);
+        assert_eq!(settings.ceilings.response.bytes(), 14);
         assert!(settings.management.basic_auth.is_some());
         assert_eq!(settings.egress.roots.len(), 1);
         assert_eq!(settings.egress.pool_max_idle_per_host, 12);
@@ -252,6 +256,8 @@ fn every_leaf_has_a_variable() {
         ("LOG_LEVEL", "info"),
         ("LOG_ACCESS", "off"),
         ("SHUTDOWN_GRACE_PERIOD_SECONDS", "0"),
+        ("LIMITS_MAX_RESPONSE_SIZE_BYTES", "1"),
+        ("LIMITS_MAX_TIMEOUT_SECONDS", "1"),
     ];
     let all = values.iter().fold(world(""), |world, (name, value)| {
         world.variable(&format!("EGRESSD_{name}"), value)
