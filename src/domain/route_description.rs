@@ -216,6 +216,7 @@ mod tests {
 
     #[test]
     fn a_name_and_its_connection_are_the_name_of_a_tool() {
+        // F-280
         let crm = ConnectionId::parse("crm").unwrap();
         let most = RouteName::max_bytes(&crm);
         assert_eq!(most, 60);
@@ -232,6 +233,7 @@ mod tests {
 
     #[test]
     fn descriptions_and_parameters_are_bounded() {
+        // F-280
         let parsed = DescriptionText::parse(" a\nb \n").unwrap();
         assert_eq!(parsed.as_str(), "a\nb");
         assert!(DescriptionText::parse(&"é".repeat(1024)).is_ok());

@@ -304,6 +304,7 @@ const LARGE: usize = 11 * 1024 * 1024;
 
 #[test]
 fn a_response_above_the_usual_ceiling_passes_through_a_raised_one() {
+    // F-282
     let pieces = [vec![b'a'; LARGE - 1], b"z".to_vec()].concat();
     let whole = Upstream::body(&pieces);
     let chunked = Upstream::reply(
@@ -340,6 +341,7 @@ fn a_response_above_the_usual_ceiling_passes_through_a_raised_one() {
 
 #[test]
 fn a_large_body_passes_through_the_windows_of_http2_in_both_directions() {
+    // F-282
     let up = H2Echo::start();
     let crm = connection("crm")
         .allow("/")
@@ -357,6 +359,7 @@ fn a_large_body_passes_through_the_windows_of_http2_in_both_directions() {
 
 #[test]
 fn ceilings_are_shown_and_apply_to_the_next_reload() {
+    // F-281
     let up = Upstream::body("ok");
     let crm = connection("crm").allow("/").upstream(&up);
     let slow = crm.clone().http("timeout_seconds", json!(301));

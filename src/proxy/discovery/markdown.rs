@@ -240,6 +240,7 @@ mod tests {
 
     #[test]
     fn a_described_route_stays_in_its_item() {
+        // F-280
         let parameter = |name, kind, text| QueryParameter {
             name: ParameterName::parse(name).unwrap(),
             kind,

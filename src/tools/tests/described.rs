@@ -35,6 +35,7 @@ fn plain() -> RouteDescription {
 
 #[test]
 fn a_name_replaces_the_second_part_of_a_slug() {
+    // F-280
     let longest = "n".repeat(60);
     let tools = described_tools(&[
         ("GET /users", named("list_users")),
@@ -53,6 +54,7 @@ fn a_name_replaces_the_second_part_of_a_slug() {
 
 #[test]
 fn a_name_takes_precedence_over_a_slug_that_is_made_of_a_pattern() {
+    // F-280
     let tools = described_tools(&[
         ("GET /users", plain()),
         ("POST /users", named("get_users")),

@@ -22,6 +22,7 @@ fn caps(loaded: &Loaded) -> (u64, Duration) {
 
 #[test]
 fn a_definition_above_the_usual_ceiling_is_told_which_setting_raises_it() {
+    // F-281
     for (field, value, remedy) in [
         (
             "timeout_seconds",
@@ -91,6 +92,7 @@ fn a_raised_ceiling_holds_for_definitions_and_is_a_warning() {
 
 #[test]
 fn a_lowered_ceiling_lowers_the_defaults_too() {
+    // F-281
     let settings = "limits: {max_timeout_seconds: 7, max_response_size_bytes: 1000}";
     let found = loaded(&limits(settings, &[]));
     assert_eq!(caps(&found), (1000, Duration::from_secs(7)));
@@ -107,6 +109,7 @@ fn a_lowered_ceiling_lowers_the_defaults_too() {
 
 #[test]
 fn a_bad_ceiling_is_the_only_problem() {
+    // F-281
     for (name, value) in [
         ("max_timeout_seconds", "0"),
         ("max_timeout_seconds", "3601"),

@@ -47,6 +47,7 @@ fn every_form_of_a_route_is_read() {
 
 #[test]
 fn a_mistake_in_a_description_is_named_with_its_place() {
+    // F-280
     let long = "x ".repeat(513);
     for (fields, code, field) in [
         ("nam: a", "unknown_field", "nam"),
@@ -98,6 +99,7 @@ fn a_mistake_in_a_description_is_named_with_its_place() {
 
 #[test]
 fn a_mistake_in_a_route_is_named_with_its_place() {
+    // F-280
     for (list, code, field) in [
         ("[5]", "wrong_type", "allowed_routes[0]"),
         ("[[GET /a]]", "wrong_type", "allowed_routes[0]"),
@@ -120,6 +122,7 @@ fn a_mistake_in_a_route_is_named_with_its_place() {
 
 #[test]
 fn a_tool_has_at_most_64_characters() {
+    // F-280
     let named = |id: usize, name: usize| {
         let (id, name) = ("a".repeat(id), "n".repeat(name));
         format!(
