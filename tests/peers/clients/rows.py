@@ -2,11 +2,26 @@
 
 from dataclasses import dataclass
 
-HTTP = ("http", "HTTP libraries and programs")
-MODELS = ("models", "Models and agents")
-SERVICES = ("services", "Services")
-TOOLS = ("tools", "Tools")
-GROUPS = [HTTP, MODELS, SERVICES, TOOLS]
+COLUMNS = (
+    "client", "version", "request", "stream", "upload", "a refusal shows", "requests for a refusal", "429, then 200",
+    "requests for 503", "cut response",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A section of the page."""
+
+    title: str
+    columns: tuple = COLUMNS
+
+
+HTTP = Group("HTTP libraries and programs")
+MODELS = Group("Models and agents")
+SERVICES = Group("Services")
+TOOLS = Group("Tools")
+OWN = Group("The MCP server of egressd", ("client", "version", "calls a tool", "a refusal shows", "a list of 10,000 tools"))
+GROUPS = [HTTP, MODELS, SERVICES, TOOLS, OWN]
 
 
 @dataclass(frozen=True)
@@ -16,7 +31,7 @@ class Row:
 
     name: str
     title: str
-    group: tuple
+    group: Group
     script: str
     api: str = "plain"
     # A package of `python` or `node`, or `None` for a program that prints its own version.

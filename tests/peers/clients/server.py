@@ -7,7 +7,6 @@ the API. Clients that take no base path send it as an identifier, such as `/v1/c
 """
 
 import collections
-import json
 import ssl
 import sys
 import threading
@@ -19,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import apis  # noqa: E402
 
-CASES = ["request", "stream", "upload", "tools", "pages", "push", "forbidden", "large", "limited", "unavailable", "cut"]
+CASES = ["request", "stream", "upload", "tools", "pages", "forbidden", "large", "limited", "unavailable", "cut"]
 # An announced length above `max_response_size_bytes` of the connections.
 ANNOUNCED_BYTES = 2 * 1024 * 1024
 CREDENTIAL = "credential-of-the-connection-0123456789"
@@ -144,8 +143,3 @@ def case_and_path(url):
         return first, "/" + rest
     names = [*url.path.split("/"), *(value for _, value in parse_qsl(url.query))]
     return next((name for name in names if name in CASES), "request"), url.path
-
-
-def document(value):
-    """Returns a JSON text as bytes."""
-    return json.dumps(value).encode()

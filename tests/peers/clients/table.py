@@ -4,14 +4,10 @@ committed page."""
 import re
 from pathlib import Path
 
-from rows import GROUPS, ROWS
+from rows import COLUMNS, GROUPS, ROWS
 
 HERE = Path(__file__).resolve().parent
 LANGUAGES = {".py": "python", ".mjs": "javascript", ".sh": "sh,clients", ".java": "java", ".go": "go", ".rb": "ruby", ".php": "php"}
-COLUMNS = [
-    "client", "version", "request", "stream", "upload", "a refusal shows", "requests for a refusal", "429, then 200",
-    "requests for 503", "cut response",
-]
 
 
 def lines_of(row):
@@ -32,8 +28,8 @@ def lines_of(row):
 def cells_of(page):
     """Returns the cells of each client in a page, by title."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")]
-    titles = {row.title for row in ROWS}
-    return {row[0]: row for row in rows if row[0] in titles and len(row) == len(COLUMNS)}
+    lengths = {row.title: len(row.group.columns) for row in ROWS}
+    return {row[0]: row for row in rows if lengths.get(row[0]) == len(row)}
 
 
 def differences(page, results):
@@ -45,7 +41,7 @@ def differences(page, results):
         if old is None:
             found.append(f"{row.title}: docs/clients.md does not have this client")
             continue
-        for column, before, now in zip(COLUMNS, old, cells, strict=True):
+        for column, before, now in zip(row.group.columns, old, cells, strict=True):
             if before != now and (column != "version" or row.package):
                 found.append(f"{row.title}: {column}: `{now}` instead of `{before}`")
     return found
@@ -56,14 +52,14 @@ def markdown(results):
     sdks = [row for row in ROWS if row.sdk]
     shown = COLUMNS.index("a refusal shows")
     told = [row for row in sdks if results[row][shown].startswith(("message", "403: message"))]
-    counts = f"{len(told)} of {len(sdks)} software development kits show the `detail` of a refusal in the text of their exception."
+    counts = f"{len(told)} of {len(sdks)} SDKs show the `detail` of a refused request in the text of their exception."
     parts = [re.sub(r"COUNTS", counts, (HERE / "introduction.md").read_text().rstrip("\n"))]
     for group in GROUPS:
         rows = [row for row in ROWS if row.group == group]
         if not rows:
             continue
-        parts.append(f"## {group[1]}")
-        table = [COLUMNS, ["---"] * len(COLUMNS), *(results[row] for row in rows)]
+        parts.append(f"## {group.title}")
+        table = [group.columns, ["---"] * len(group.columns), *(results[row] for row in rows)]
         parts.append("\n".join("| " + " | ".join(cells) + " |" for cells in table))
         for row in rows:
             note = ", on a listener that mounts its connection" if row.mounted else ""

@@ -1,6 +1,6 @@
-// Octokit.
+// Octokit. It appends the path of a `Link` to its base URL, so `pages` has no case in that.
 import { Octokit } from "@octokit/rest";
-import { key, run, size } from "./cases.mjs";
+import { base as root, key, run, size } from "./cases.mjs";
 
 const pong = { owner: "agent", repo: "pong" };
 
@@ -14,8 +14,8 @@ function clientOf(base) {
 async function request(base) {
   return (await clientOf(base).rest.repos.get(pong)).data.name;
 }
-async function pages(base) {
-  const octokit = clientOf(base);
+async function pages() {
+  const octokit = clientOf(root);
   return (await octokit.paginate(octokit.rest.issues.listForRepo, pong)).map((issue) => issue.title).join(" ");
 }
 async function upload(base) {

@@ -11,7 +11,7 @@ configure() {
   # end
 }
 install() {
-  rm -rf project "$HOME/cache" && mkdir project && cd project && configure &&
+  rm -rf project "$HOME/cache" && mkdir project && cd project && echo '{}' >package.json && configure &&
     npm install --no-fund --loglevel=error pong >/dev/null && node -p 'require("pong/package.json").name'
 }
 
