@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
+use crate::support::certs::Alpn;
 use crate::support::connection::Connection;
+use crate::support::h2;
 use crate::support::message::find_bytes;
 use crate::support::reply::{Ending, Reply};
 use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
@@ -87,6 +89,27 @@ fn after_the_upstream_broke_off() {
         assert_code(&reply, FIRST, "upstream_protocol_error");
     }
     assert_eq!(up.requests().len(), 2);
+}
+
+#[test]
+fn after_the_upstream_reset_an_http2_stream() {
+    let up = Upstream::script_with_alpn(Alpn::H2, |wire| {
+        if h2::accept_preface(wire)
+            && let Some(stream) = h2::request(wire)
+        {
+            let kind = h2::literal_field("content-type", "text/event-stream");
+            let fields = [h2::STATUS_200, &kind].concat();
+            wire.send(h2::frame(h2::HEADERS, h2::END_HEADERS, stream, &fields));
+            wire.send(h2::frame(h2::DATA, 0, stream, FIRST.as_bytes()));
+            wire.send(h2::frame(h2::RST_STREAM, 0, stream, &[0, 0, 0, 2]));
+            h2::request(wire);
+        }
+    });
+    for crm in unsearched_and_searched(&up) {
+        let sidecar = Sidecar::with(crm).start();
+        let reply = Agent::connect(&sidecar).get("/crm/events");
+        assert_code(&reply, FIRST, "upstream_protocol_error");
+    }
 }
 
 #[test]
@@ -232,4 +255,24 @@ fn an_agent_that_reads_slowly_receives_every_event_before_the_last() {
     let (before, error) = cut_with_event(&agent.reply());
     assert_eq!(error["code"], "upstream_protocol_error");
     assert!(before == events, "{} of {}", before.len(), events.len());
+}
+
+#[test]
+fn an_agent_that_does_not_read_is_cut_off_after_the_deadline() {
+    // F-160
+    let up = Upstream::script(|wire| {
+        wire.request();
+        wire.send(HEAD);
+        wire.send(chunk(&"data: 0123456789\n\n".repeat(500_000)));
+        wire.request();
+    });
+    let crm = open(&up).http("timeout_seconds", json!(DEADLINE));
+    // Only the deadline cuts the response off.
+    let sidecar = Sidecar::with(crm)
+        .setting("proxy.write_stall_timeout_seconds", 3600)
+        .start();
+    let mut agent = Agent::connect_narrow(&sidecar);
+    agent.send(GET);
+    agent.wait_reset();
+    up.only_request();
 }
