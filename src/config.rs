@@ -50,7 +50,8 @@ pub use environment::Environment;
 pub use layers::SettingsOverrides;
 pub use listeners::management_listen;
 pub use load::{
-    LoadAttempt, LoadOptions, Loaded, LoadedPaths, Text, attempt_load, load, load_paths, load_texts,
+    LoadAttempt, LoadOptions, Loaded, LoadedPaths, Text, attempt_reload, load, load_paths,
+    load_texts,
 };
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use redaction::may_show;
@@ -58,7 +59,7 @@ pub use render::{render_json, render_summary, render_text};
 pub use schema::schema;
 pub use secret_policy::{SecretSettings, SecretValues};
 pub use settings::{
-    AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
+    AccessFilter, AgentListener, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
     ManagementSettings, ProxySettings, Settings, StartupSettings,
 };
 pub use sources::{ResourcesExhausted, SourceFiles};

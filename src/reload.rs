@@ -249,7 +249,7 @@ impl LastAttempt {
     fn load(&mut self) -> Result<Loaded, LoadError> {
         let mut pauses = PAUSES.iter();
         loop {
-            let LoadAttempt { outcome, sources } = config::attempt_load(&self.options);
+            let LoadAttempt { outcome, sources } = config::attempt_reload(&self.options);
             // Files that were not all seen must not replace the watched state.
             if sources.has_unknown_files() {
                 return Err(LoadError::ResourcesExhausted);

@@ -135,7 +135,8 @@ fn read_id(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Pr
     (parsed_id(&object.field, stem, remedy), template)
 }
 
-fn parsed_id(field: &Field<'_>, text: &str, remedy: &str) -> Option<ConnectionId> {
+/// Parses an id, and reports a text that is not one.
+pub(super) fn parsed_id(field: &Field<'_>, text: &str, remedy: &str) -> Option<ConnectionId> {
     match ConnectionId::parse(text) {
         Ok(id) => Some(id),
         Err(invalid) => {

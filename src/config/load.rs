@@ -13,7 +13,7 @@ use super::files::{
     with_settings,
 };
 use super::layers::{Layers, SettingsOverrides, report_unknown_variables};
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, Severity};
 use super::redaction::{self, quoted};
 use super::secret_policy::{PolicyInputs, SecretPolicy, SecretSettings, SecretValues};
 use super::secret_ref::ResolveContext;
@@ -84,16 +84,35 @@ enum Definitions {
     Texts(Vec<Text>),
 }
 
-/// Loads settings and connections. If there is one error, returns all errors and warnings.
-pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
-    attempt_load(options).outcome
+/// The inputs of a load besides flags and environment.
+struct LoadInput<'o> {
+    /// The settings file, if there is one.
+    settings: Option<&'o Path>,
+    /// The definitions, if they are in memory.
+    texts: Option<Vec<Text>>,
+    /// The severity of a connection that a listener names and that no definition has.
+    unknown_connection: Severity,
 }
 
-/// Loads as [`load`] does, and returns the files that were read even if there are problems.
-pub fn attempt_load(options: &LoadOptions) -> LoadAttempt {
+/// Loads settings and connections. If there is one error, returns all errors and warnings.
+pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
+    load_files(options, Severity::Error).outcome
+}
+
+/// Loads as [`load`] does, for a process that runs. Returns the files that were read even if there
+/// are problems. A listener may name a connection that was removed: it then answers 404.
+pub fn attempt_reload(options: &LoadOptions) -> LoadAttempt {
+    load_files(options, Severity::Warning)
+}
+
+fn load_files(options: &LoadOptions, unknown_connection: Severity) -> LoadAttempt {
     let files = Files::default();
-    let file = settings_file(options.config.as_deref(), &files);
-    load_from(file, files, None, &options.overrides, &options.environment)
+    let input = LoadInput {
+        settings: settings_file(options.config.as_deref(), &files),
+        texts: None,
+        unknown_connection,
+    };
+    load_from(input, files, &options.overrides, &options.environment)
 }
 
 /// Loads these definitions, for an API that egressd itself serves. Flags and environment set the
@@ -103,17 +122,22 @@ pub fn load_texts(
     overrides: &SettingsOverrides,
     environment: &Environment,
 ) -> Result<Loaded, Vec<Problem>> {
-    load_from(None, Files::default(), Some(texts), overrides, environment).outcome
+    let input = LoadInput {
+        settings: None,
+        texts: Some(texts),
+        unknown_connection: Severity::Error,
+    };
+    load_from(input, Files::default(), overrides, environment).outcome
 }
 
 fn load_from(
-    file: Option<&Path>,
+    input: LoadInput<'_>,
     files: Files,
-    texts: Option<Vec<Text>>,
     overrides: &SettingsOverrides,
     environment: &Environment,
 ) -> LoadAttempt {
     let problems = Problems::default();
+    let file = input.settings;
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let mut context =
         ResolveContext::for_settings(environment, directory, &files, overrides.secrets);
@@ -126,7 +150,7 @@ fn load_from(
         } else {
             "config/connections"
         },
-        can_be_set: texts.is_none(),
+        can_be_set: input.texts.is_none(),
     };
     let read = with_settings(file, &files, &problems, |root| {
         settings::read_settings(root, &read)
@@ -136,9 +160,10 @@ fn load_from(
         rules,
         connections: listed,
         connections_are_default,
+        named,
     } = read.unwrap_or_default();
     // Definitions are read even if the settings have errors, so that one run reports all of them.
-    let definitions = match texts {
+    let definitions = match input.texts {
         Some(texts) => Definitions::Texts(texts),
         None if overrides.connections.is_empty() => Definitions::Listed(ListedPaths {
             paths: listed,
@@ -147,7 +172,12 @@ fn load_from(
         None => Definitions::Listed(ListedPaths::named(&overrides.connections)),
     };
     context.ceilings = rules.ceilings();
+    let before = problems.error_count();
     let read = read_connections(definitions, file, &rules.secrets(), &context, &problems);
+    // If a definition has an error, its id may be unknown.
+    if problems.error_count() == before {
+        named.report_unknown(&read.connections, input.unknown_connection, &problems);
+    }
     // Last, because reading the definitions looks variables up too.
     report_unknown_variables(environment, &problems);
     let sources = files.into_sources(file, read.files);

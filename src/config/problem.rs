@@ -136,6 +136,12 @@ impl Problems {
         }
     }
 
+    /// Returns the number of errors.
+    pub(super) fn error_count(&self) -> usize {
+        let found = self.found.borrow();
+        found.iter().filter(|problem| problem.is_error()).count()
+    }
+
     /// Returns the number of problems.
     pub(super) fn count(&self) -> usize {
         self.found.borrow().len()

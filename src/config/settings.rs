@@ -5,6 +5,7 @@
 //! variable. Defaults and bounds of numbers are in `settings_spec`, and the default addresses are
 //! in `listen`.
 
+mod agent_listeners;
 mod listen;
 mod read;
 mod startup;
@@ -23,8 +24,8 @@ pub(super) use read::{
 pub use startup::StartupSettings;
 
 use crate::config::secret_policy::SecretSettings;
-use crate::domain::Ceilings;
 use crate::domain::auth::BasicAuth;
+use crate::domain::{Ceilings, ListenerScope};
 
 /// All settings, from file, environment and flags.
 pub struct Settings {
@@ -48,11 +49,14 @@ pub struct Settings {
 
 /// `proxy`
 pub struct ProxySettings {
-    /// The addresses that agents connect to. At least one, each once.
+    /// The addresses at which agents reach every connection. May be empty if there are other
+    /// listeners. No two addresses of the process clash.
     pub listen: Vec<ListenAddress>,
     /// Accepted host names in addition to localhost and the loopback addresses, in lower case,
     /// without a port.
     pub allowed_hosts: Vec<String>,
+    /// `proxy.listeners`: further listeners, which serve one or some of the connections.
+    pub listeners: Vec<AgentListener>,
     /// The number of worker threads. 0 means one per core.
     pub workers: usize,
     /// The maximum number of open sockets.
@@ -69,6 +73,17 @@ pub struct ProxySettings {
     pub body_idle_timeout: Duration,
     /// The longest time for which an agent may stop reading a response.
     pub write_stall_timeout: Duration,
+}
+
+/// An item of `proxy.listeners`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AgentListener {
+    /// The addresses that agents connect to. At least one.
+    pub addresses: Vec<ListenAddress>,
+    /// The connections that agents reach there; never all of them.
+    pub scope: ListenerScope,
+    /// Accepted host names, like those of [`ProxySettings`].
+    pub allowed_hosts: Vec<String>,
 }
 
 /// `management`
@@ -150,6 +165,15 @@ pub enum AccessFilter {
     Refused,
     /// No exchange.
     Off,
+}
+
+impl ProxySettings {
+    /// Returns all addresses that agents connect to, those of `proxy.listen` first.
+    pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        let others = self.listeners.iter();
+        let others = others.flat_map(|listener| &listener.addresses);
+        self.listen.iter().chain(others)
+    }
 }
 
 impl ListenAddress {

@@ -1,11 +1,11 @@
 //! The fields of the settings file, with their defaults and bounds. Each leaf is also a variable:
-//! `EGRESSD_`, then the names on its path in upper case.
+//! `EGRESSD_`, then the names on its path in upper case. Lists of mappings have no variable.
 
 #[cfg(test)]
 mod tests;
 
 use super::environment::HARDENING;
-use super::spec::Kind::{Flag, Integer, List, Object, Value};
+use super::spec::Kind::{Flag, Integer, List, Object, Objects, Value};
 use super::spec::{FieldSpec, ObjectSpec, field, text};
 use crate::domain::{ResponseCap, Timeout};
 
@@ -31,6 +31,7 @@ static PROXY: ObjectSpec = object(&[
     field("allow_non_loopback", Flag(false), ""),
     list("listen"),
     list("allowed_hosts"),
+    field("listeners", Objects(&LISTENER), ""),
     number("workers", 0, 1024, 0),
     number("max_connections", 1, MAX_COUNT, 4096),
     number("max_in_flight", 1, MAX_COUNT, 1024),
@@ -40,6 +41,16 @@ static PROXY: ObjectSpec = object(&[
     number("body_idle_timeout_seconds", 1, DAY, 30),
     number("write_stall_timeout_seconds", 1, DAY, 30),
 ]);
+
+/// An item of `proxy.listeners`.
+pub(super) static LISTENER: ObjectSpec = object(&[
+    list("listen").required("write `listen: [127.0.0.1:9001]`"),
+    word("connection"),
+    list("connections"),
+    list("allowed_hosts"),
+    field("allow_non_loopback", Flag(false), ""),
+])
+.example("{listen: [127.0.0.1:9001], connection: ID}");
 
 pub(super) static MANAGEMENT: ObjectSpec = object(&[
     section("basic_auth", &MANAGEMENT_LOGIN).secret(),
@@ -102,10 +113,11 @@ pub(super) fn variables() -> Vec<(String, bool)> {
     fn add(object: &ObjectSpec, prefix: &str, found: &mut Vec<(String, bool)>) {
         for field in object.fields {
             let variable = variable(prefix, field.name);
-            if let Object(section) = &field.kind {
-                add(section, &variable, found);
-            } else {
-                found.push((variable, matches!(field.kind, List(_))));
+            match &field.kind {
+                Object(section) => add(section, &variable, found),
+                Objects(_) => {}
+                List(_) => found.push((variable, true)),
+                Flag(_) | Integer { .. } | Value(_) => found.push((variable, false)),
             }
         }
     }

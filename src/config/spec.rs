@@ -37,7 +37,9 @@ pub(super) enum Kind {
     Integer { min: u64, max: u64, default: u64 },
     /// A mapping with known fields.
     Object(&'static ObjectSpec),
-    /// A list, with the schema of its items.
+    /// A list of mappings with known fields.
+    Objects(&'static ObjectSpec),
+    /// A list of other values, with the schema of its items.
     List(fn() -> Value),
     /// Any other value, with its schema.
     Value(fn() -> Value),
@@ -172,6 +174,7 @@ impl FieldSpec {
                 "default": default,
             }),
             Kind::Object(spec) => spec.reference(),
+            Kind::Objects(spec) => json!({"type": "array", "items": spec.reference()}),
             Kind::List(item) => json!({"type": "array", "items": item()}),
             Kind::Value(schema) => schema(),
         };

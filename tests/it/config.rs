@@ -8,6 +8,7 @@ mod described_routes;
 mod explain;
 mod faults;
 mod limits;
+mod listeners;
 mod misplaced_secrets;
 mod remedies;
 mod schema;

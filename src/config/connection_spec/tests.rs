@@ -1,6 +1,6 @@
 //! The documentation of the fields against their tables.
 
-use super::super::spec::Kind::{Flag, Integer, List, Object, Value};
+use super::super::spec::Kind::{Flag, Integer, List, Object, Objects, Value};
 use super::{CONNECTION, HTTP, OAUTH_CLIENT_CREDENTIALS};
 
 const CONNECTIONS: &str = include_str!("../../../docs/connections.md");
@@ -35,7 +35,7 @@ fn the_documentation_has_every_field_with_its_default_and_range() {
                     assert_eq!(cells[1], default.to_string(), "{name}");
                     assert!(cells[2].contains(&format!("from {min} to {max}")), "{name}");
                 }
-                Object(_) | List(_) | Value(_) => {}
+                Object(_) | Objects(_) | List(_) | Value(_) => {}
             }
         }
     }

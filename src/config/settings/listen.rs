@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::ListenAddress;
+use super::{ListenAddress, ProxySettings};
 use crate::config::field::Field;
 use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems};
@@ -11,17 +11,29 @@ use crate::config::redaction::quoted;
 
 /// The default of a `listen` field, and the minimum number of its addresses.
 pub(super) struct ListenField {
+    /// The default, or the example of a field that is required.
     default: &'static str,
     min: usize,
+    is_required: bool,
 }
 
 pub(super) const PROXY: ListenField = ListenField {
     default: "127.0.0.1:8080",
     min: 1,
+    is_required: false,
+};
+/// `proxy.listen` beside `proxy.listeners`.
+pub(super) const PROXY_BESIDE_LISTENERS: ListenField = ListenField { min: 0, ..PROXY };
+/// `listen` of an item of `proxy.listeners`.
+pub(super) const LISTENER: ListenField = ListenField {
+    default: "127.0.0.1:9001",
+    min: 1,
+    is_required: true,
 };
 pub(super) const MANAGEMENT: ListenField = ListenField {
     default: "127.0.0.1:8081",
     min: 0,
+    is_required: false,
 };
 
 /// Reads the addresses of a section. `admits` decides about each address, and reports those that it
@@ -29,10 +41,18 @@ pub(super) const MANAGEMENT: ListenField = ListenField {
 pub(super) fn read_listen(
     section: &Object<'_>,
     directory: &Path,
-    ListenField { default, min }: &ListenField,
+    ListenField {
+        default,
+        min,
+        is_required,
+    }: &ListenField,
     admits: impl Fn(&Field<'_>, &ListenAddress) -> bool,
 ) -> Option<Vec<ListenAddress>> {
     let Some(field) = section.take_field("listen") else {
+        if *is_required {
+            // Reported when the mapping was read.
+            return None;
+        }
         return Some(vec![ListenAddress::Tcp(default.parse().ok()?)]);
     };
     let items = field.read_list()?;
@@ -49,23 +69,40 @@ pub(super) fn read_listen(
             continue;
         };
         if let Some(other) = addresses.iter().find(|other| other.clashes_with(&address)) {
-            let shown = quoted(&address.to_string());
-            let message = if *other == address {
-                format!("{shown} is listed twice")
-            } else {
-                let other = quoted(&other.to_string());
-                format!("{shown} conflicts with {other}: only one of them can be bound")
-            };
-            item.report(
-                "duplicate_address",
-                message,
-                "remove one of the two addresses",
-            );
+            report_duplicate(item, &address, other);
             whole = false;
         }
         addresses.push(address);
     }
     whole.then_some(addresses)
+}
+
+/// Reports an address that cannot be bound beside another one.
+pub(super) fn report_duplicate(field: &Field<'_>, address: &ListenAddress, other: &ListenAddress) {
+    let shown = quoted(&address.to_string());
+    let message = if other == address {
+        format!("{shown} is listed twice")
+    } else {
+        let other = quoted(&other.to_string());
+        format!("{shown} conflicts with {other}: only one of them can be bound")
+    };
+    let remedy = "remove one of the two addresses";
+    field.report("duplicate_address", message, remedy);
+}
+
+/// Reports an address that other machines can reach. `setting` is advice on how to allow it.
+pub(super) fn report_non_loopback(
+    field: &Field<'_>,
+    address: &ListenAddress,
+    setting: Option<&str>,
+) {
+    let address = quoted(&address.to_string());
+    let mut remedy = "listen on 127.0.0.1, [::1] or unix:/path".to_owned();
+    if let Some(setting) = setting {
+        remedy = format!("{remedy}, or {setting}");
+    }
+    let message = format!("{address} can be reached from other machines");
+    field.report("non_loopback", message, remedy);
 }
 
 fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
@@ -108,12 +145,12 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
 
 /// Reports an address that both listeners use (F-19), because the second could not be bound.
 pub(super) fn report_clashes(
-    proxy: &[ListenAddress],
+    proxy: &ProxySettings,
     management: &[ListenAddress],
     problems: &Problems,
 ) {
     for address in management {
-        if proxy.iter().any(|other| other.clashes_with(address)) {
+        if proxy.addresses().any(|other| other.clashes_with(address)) {
             let shown = quoted(&address.to_string());
             let message = format!("the proxy and the management API both listen on {shown}");
             let problem = Problem::whole("settings", "duplicate_address", message);

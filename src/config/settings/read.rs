@@ -3,17 +3,20 @@
 
 use std::path::PathBuf;
 
-use super::listen::{MANAGEMENT, PROXY, read_listen, report_clashes};
+use super::agent_listeners::{NamedConnections, read_agent_listeners};
+use super::listen::{
+    MANAGEMENT, PROXY, PROXY_BESIDE_LISTENERS, read_listen, report_clashes, report_non_loopback,
+};
 use super::values::{read_ca_roots, read_ceilings, read_connection_paths, read_host, read_secrets};
 use super::{
     AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
     ManagementSettings, ProxySettings, Settings,
 };
+use crate::config::document::Value;
 use crate::config::field::Field;
 use crate::config::file_kind::report_connection_file;
 use crate::config::layers::Layers;
 use crate::config::object::Object;
-use crate::config::redaction::quoted;
 use crate::config::secret_policy::SecretSettings;
 use crate::config::secret_ref::ResolveContext;
 use crate::config::settings_spec::{self, ROOT, SETTINGS, variable};
@@ -64,6 +67,8 @@ pub(in crate::config) struct ReadSettings {
     /// `true` if no layer sets `connections`.
     pub(in crate::config) connections_are_default: bool,
     pub(in crate::config) rules: DefinitionRules,
+    /// The ids that `proxy.listeners` names.
+    pub(in crate::config) named: NamedConnections,
 }
 
 /// The settings that definitions are checked against. A field with a problem is `None`.
@@ -106,7 +111,8 @@ pub(in crate::config) fn read_settings<'a>(
     };
     let top = read.with_layers(file);
     let section = |name| top.read_section(name);
-    let proxy = section("proxy").and_then(|it| read_proxy(&it, read));
+    let mut named = NamedConnections::default();
+    let proxy = section("proxy").and_then(|it| read_proxy(&it, &mut named, read));
     let management = section("management").and_then(|it| read_management(&it, read));
     let egress = section("egress").and_then(|it| read_egress(&it, read.context));
     let log = section("log").and_then(|it| read_log(&it));
@@ -120,7 +126,7 @@ pub(in crate::config) fn read_settings<'a>(
     let connections = read_connection_paths(&top, read.context.directory, read.default_connections);
     let rules = read_rules(&top, read);
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
-        report_clashes(&proxy.listen, &management.listen, read.layers.problems);
+        report_clashes(proxy, &management.listen, read.layers.problems);
     }
     let (paths, found) = (connections.clone(), rules.clone());
     let settings = || {
@@ -140,6 +146,7 @@ pub(in crate::config) fn read_settings<'a>(
         connections: paths.unwrap_or_default(),
         connections_are_default,
         rules,
+        named,
     }
 }
 
@@ -176,21 +183,19 @@ pub(in crate::config) fn read_management_listen<'a>(
     found.filter(|_| problems.count() == before)
 }
 
-fn read_proxy(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<ProxySettings> {
+/// Reads `proxy`, and adds the ids that its listeners name to `named`.
+fn read_proxy(
+    section: &Object<'_>,
+    named: &mut NamedConnections,
+    read: &SettingsReader<'_>,
+) -> Option<ProxySettings> {
     let allow_non_loopback = section.read_flag("allow_non_loopback");
-    let listen = read_listen(section, read.context.directory, &PROXY, |field, address| {
-        // An invalid flag is reported by itself; it causes no second problem here.
-        let is_allowed = address.is_local() || allow_non_loopback != Some(false);
-        if !is_allowed {
-            let setting =
-                "set `proxy.allow_non_loopback: true` if a network policy keeps other machines out";
-            report_non_loopback(field, address, read.can_be_set.then_some(setting));
-        }
-        is_allowed
-    });
+    let listen = read_proxy_listen(section, allow_non_loopback, read);
     let allowed_hosts = section.read_optional("allowed_hosts", Vec::new(), |field| {
         field.read_items(read_host)
     });
+    let taken = listen.as_deref().unwrap_or_default();
+    let listeners = read_agent_listeners(section, taken, named, read.context.directory);
     let workers = section.read_count("workers");
     let max_connections = section.read_count("max_connections");
     let max_in_flight = section.read_count("max_in_flight");
@@ -203,6 +208,7 @@ fn read_proxy(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<ProxySe
     Some(ProxySettings {
         listen: listen?,
         allowed_hosts: allowed_hosts?,
+        listeners: listeners?,
         workers: workers?,
         max_connections: max_connections?,
         max_in_flight: max_in_flight?,
@@ -212,6 +218,36 @@ fn read_proxy(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<ProxySe
         body_idle_timeout: body_idle_timeout?,
         write_stall_timeout: write_stall_timeout?,
     })
+}
+
+/// Reads `proxy.listen`, which may be empty beside `proxy.listeners`.
+fn read_proxy_listen(
+    section: &Object<'_>,
+    allow_non_loopback: Option<bool>,
+    read: &SettingsReader<'_>,
+) -> Option<Vec<ListenAddress>> {
+    let listeners = section.field.find_entry("listeners");
+    let has_others = listeners
+        .is_some_and(|(_, node)| !matches!(&node.value, Value::List(items) if items.is_empty()));
+    let listen_field = if has_others {
+        &PROXY_BESIDE_LISTENERS
+    } else {
+        &PROXY
+    };
+    read_listen(
+        section,
+        read.context.directory,
+        listen_field,
+        |field, address| {
+            // An invalid flag is reported by itself; it causes no second problem here.
+            let is_allowed = address.is_local() || allow_non_loopback != Some(false);
+            if !is_allowed {
+                let setting = "set `proxy.allow_non_loopback: true` if a network policy keeps other machines out";
+                report_non_loopback(field, address, read.can_be_set.then_some(setting));
+            }
+            is_allowed
+        },
+    )
 }
 
 fn read_management(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<ManagementSettings> {
@@ -242,17 +278,6 @@ fn read_management(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<Ma
         listen: listen?,
         basic_auth: basic_auth?,
     })
-}
-
-/// Reports an address that other machines can reach. `setting` is advice on how to allow it.
-fn report_non_loopback(field: &Field<'_>, address: &ListenAddress, setting: Option<&str>) {
-    let address = quoted(&address.to_string());
-    let mut remedy = "listen on 127.0.0.1, [::1] or unix:/path".to_owned();
-    if let Some(setting) = setting {
-        remedy = format!("{remedy}, or {setting}");
-    }
-    let message = format!("{address} can be reached from other machines");
-    field.report("non_loopback", message, remedy);
 }
 
 /// Reads a login that is required. `section` is the mapping in the file.

@@ -38,6 +38,7 @@ impl Settings {
         hashes! {
             "proxy.listen" => proxy.listen,
             "proxy.allowed_hosts" => proxy.allowed_hosts,
+            "proxy.listeners" => proxy.listeners,
             "proxy.workers" => proxy.workers,
             "proxy.max_connections" => proxy.max_connections,
             "proxy.max_in_flight" => proxy.max_in_flight,
@@ -92,6 +93,8 @@ mod tests {
         let names = reloaded.into_iter().chain(others).map(str::to_owned);
         let mut names: BTreeSet<String> = names.chain(startup).collect();
         assert!(names.remove("management_basic_auth"));
+        // A list of mappings has no variable.
+        assert!(names.remove("proxy_listeners"));
         let all = variables().into_iter().map(|(variable, _)| variable);
         let all = all.map(|name| name.trim_start_matches("EGRESSD_").to_ascii_lowercase());
         assert_eq!(names, all.collect());

@@ -1,6 +1,6 @@
 //! The documentation of the settings against their table.
 
-use super::super::spec::Kind::{Flag, Integer, List, Object, Value};
+use super::super::spec::Kind::{Flag, Integer, List, Object, Objects, Value};
 use super::super::spec::ObjectSpec;
 use super::{ROOT, SETTINGS, variable};
 
@@ -29,6 +29,9 @@ fn the_documentation_has_every_setting_with_its_default_range_and_variable() {
                 continue;
             }
             let cells = row(&format!("`{path}`")).unwrap_or_else(|| panic!("no row for {path}"));
+            if let Objects(items) = &field.kind {
+                check(items, &format!("{path}[]"), "");
+            }
             match field.kind {
                 Flag(default) => assert_eq!(cells[1], format!("`{default}`"), "{path}"),
                 Integer { min, max, default } => assert_eq!(
@@ -36,10 +39,11 @@ fn the_documentation_has_every_setting_with_its_default_range_and_variable() {
                     [format!("`{default}`"), format!("{min} to {max}")],
                     "{path}"
                 ),
-                Object(_) | List(_) | Value(_) => {}
+                Object(_) | Objects(_) | List(_) | Value(_) => {}
             }
             let rows = format!("| `{path}` | `{variable}` |");
-            assert!(PAGE.contains(&rows), "no variable for {path}");
+            let has_variable = !matches!(field.kind, Objects(_)) && !prefix.is_empty();
+            assert_eq!(PAGE.contains(&rows), has_variable, "{path}");
         }
     }
     check(&SETTINGS, "", ROOT);

@@ -1,0 +1,156 @@
+//! Reads `proxy.listeners`: further listeners for agents, each with connections of its own.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+use super::listen::{LISTENER, read_listen, report_duplicate, report_non_loopback};
+use super::values::read_host;
+use super::{AgentListener, ListenAddress};
+use crate::config::definition::parsed_id;
+use crate::config::field::Field;
+use crate::config::object::Object;
+use crate::config::problem::{Problem, Problems, Severity};
+use crate::config::redaction::quoted;
+use crate::config::settings_spec;
+use crate::domain::{Connection, ConnectionId, ListenerScope};
+
+/// The ids that listeners name, each with the problem that is reported if no definition has it.
+#[derive(Default)]
+pub(in crate::config) struct NamedConnections(Vec<(ConnectionId, Problem)>);
+
+impl NamedConnections {
+    /// Reports the ids that none of these connections has.
+    pub(in crate::config) fn report_unknown(
+        self,
+        connections: &[Connection],
+        severity: Severity,
+        problems: &Problems,
+    ) {
+        let known: HashSet<&ConnectionId> = connections.iter().map(|found| &found.id).collect();
+        for (id, place) in self.0 {
+            if !known.contains(&id) {
+                problems.push(Problem { severity, ..place });
+            }
+        }
+    }
+}
+
+/// Reads `proxy.listeners`, and adds the ids that the listeners name to `named`. No address may
+/// clash with those of `proxy.listen` or of an earlier listener.
+pub(super) fn read_agent_listeners(
+    section: &Object<'_>,
+    proxy_listen: &[ListenAddress],
+    named: &mut NamedConnections,
+    directory: &Path,
+) -> Option<Vec<AgentListener>> {
+    let Some(field) = section.take_field("listeners") else {
+        return Some(Vec::new());
+    };
+    let mut listeners = Vec::new();
+    let mut taken = proxy_listen.to_vec();
+    let mut is_whole = true;
+    for item in field.read_list()? {
+        let listener = item
+            .read_object(&settings_spec::LISTENER)
+            .and_then(|object| read_listener(&object, &taken, named, directory));
+        let Some(listener) = listener else {
+            is_whole = false;
+            continue;
+        };
+        taken.extend(listener.addresses.iter().cloned());
+        listeners.push(listener);
+    }
+    is_whole.then_some(listeners)
+}
+
+fn read_listener(
+    object: &Object<'_>,
+    taken: &[ListenAddress],
+    named: &mut NamedConnections,
+    directory: &Path,
+) -> Option<AgentListener> {
+    let allow_non_loopback = object.read_flag("allow_non_loopback");
+    let addresses = read_listen(object, directory, &LISTENER, |field, address| {
+        // An invalid flag is reported by itself; it causes no second problem here.
+        if !address.is_local() && allow_non_loopback == Some(false) {
+            let setting = "set `allow_non_loopback: true` beside it if a network policy keeps other machines out";
+            report_non_loopback(field, address, Some(setting));
+            return false;
+        }
+        let other = taken.iter().find(|other| other.clashes_with(address));
+        if let Some(other) = other {
+            report_duplicate(field, address, other);
+        }
+        other.is_none()
+    });
+    let allowed_hosts = object.read_optional("allowed_hosts", Vec::new(), |field| {
+        field.read_items(read_host)
+    });
+    let scope = read_scope(object, named);
+    allow_non_loopback?;
+    Some(AgentListener {
+        addresses: addresses?,
+        scope: scope?,
+        allowed_hosts: allowed_hosts?,
+    })
+}
+
+/// Reads `connection` or `connections`, of which exactly one must be set.
+fn read_scope(object: &Object<'_>, named: &mut NamedConnections) -> Option<ListenerScope> {
+    let mounted = object.take_field("connection");
+    let only = object.take_field("connections");
+    match (mounted, only) {
+        (Some(mounted), None) => read_id(&mounted, named).map(ListenerScope::Mounted),
+        (None, Some(only)) => read_ids(&only, named).map(ListenerScope::Only),
+        (Some(_), Some(only)) => only.reject(
+            "conflicting_fields",
+            "`connection` and `connections` are both set",
+            "keep `connection` to mount one connection at the root, or `connections` to serve some under their ids",
+        ),
+        (None, None) => {
+            let is_reported = ["connection", "connections"]
+                .into_iter()
+                .any(|name| object.has_field(name) || object.has_misspelling_of(name));
+            if !is_reported {
+                object.field.report(
+                    "missing_field",
+                    "neither `connection` nor `connections` is set",
+                    "write `connection: ID` to mount one connection at the root, or `connections: [ID, …]` to serve some under their ids",
+                );
+            }
+            None
+        }
+    }
+}
+
+fn read_ids(field: &Field<'_>, named: &mut NamedConnections) -> Option<BTreeSet<ConnectionId>> {
+    let items = field.read_list()?;
+    if items.is_empty() {
+        let message = "contains no connection, so agents could use none";
+        return field.reject("empty", message, "write the ids of connections");
+    }
+    let mut ids = BTreeSet::new();
+    let mut is_whole = true;
+    for item in &items {
+        let Some(id) = read_id(item, named) else {
+            is_whole = false;
+            continue;
+        };
+        let shown = quoted(id.as_str());
+        if !ids.insert(id) {
+            let message = format!("{shown} is listed twice");
+            item.report("duplicate_connection", message, "remove one of the two");
+            is_whole = false;
+        }
+    }
+    is_whole.then_some(ids)
+}
+
+fn read_id(field: &Field<'_>, named: &mut NamedConnections) -> Option<ConnectionId> {
+    let id = parsed_id(field, field.read_text()?, "write the id of a connection")?;
+    let message = format!("no definition has the id {}", quoted(id.as_str()));
+    let place = field.problem("unknown_connection", message);
+    let place = place.remedy("write the id of a connection, or add its definition");
+    named.0.push((id.clone(), place));
+    Some(id)
+}
