@@ -29,13 +29,13 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Loaded, Settings};
+use crate::config::{Loaded, ProxySettings, Settings};
 use crate::hardening::{Hardening, Measure};
 use crate::management::Management;
 use crate::memory::{MemoryMonitor, MemoryShortage, return_freed};
 use crate::proxy::admission::Admission;
 use crate::proxy::body_budget::BodyBudget;
-use crate::proxy::{self, Proxy};
+use crate::proxy::{self, Listener, ListenerService, Proxy};
 use crate::server::{
     self, AcceptLoop, AtCapacity, ListenAddress, ListenerHandle, SocketLimits, Ticker,
 };
@@ -46,10 +46,10 @@ pub use confinement::HardeningMode;
 pub use descriptors::claim_descriptors;
 use drain::WorkerSockets;
 pub use logs::{Output, log_format, start_logs};
-use management::{management_login, management_service};
+use management::{management_access, management_login, management_service};
 use memory::MemorySampler;
 pub use process::{Launch, ProcessEnd, start_error};
-use resources::BoundListeners;
+use resources::{BoundAgentListener, BoundListeners};
 pub use resources::{StartError, StartResources};
 pub use signals::SignalStreams;
 use threads::{on_thread, spawn_low_priority};
@@ -140,7 +140,8 @@ impl App {
         // A confined process cannot read directories that were added later, and a reload reports
         // them.
         let confined = hardening.is_held(Measure::Files);
-        let service = management_service(login.clone(), &shared, &slots, hardening, &problems)?;
+        let access = management_access(&settings, login.clone());
+        let service = management_service(access, &shared, &slots, hardening, &problems)?;
         let context = ThreadContext {
             sockets: Arc::clone(&sockets),
             management: Arc::new(service.with_max_sockets(descriptors.management)),
@@ -197,13 +198,13 @@ impl ThreadContext {
         workers: usize,
         tokens: TokenThread,
     ) -> io::Result<Vec<JoinHandle<()>>> {
-        let mut handles: Vec<Vec<ListenerHandle>> =
+        let mut handles: Vec<Vec<(Listener, ListenerHandle)>> =
             std::iter::repeat_with(Vec::new).take(workers).collect();
-        for bound in bound.proxy {
+        for BoundAgentListener { listener, bound } in bound.proxy {
             // Each worker has its own accept queue (`SO_REUSEPORT`), so accepting takes no lock
             // that workers share.
             for (mine, handle) in handles.iter_mut().zip(bound.into_handles()) {
-                mine.push(handle);
+                mine.push((listener.clone(), handle));
             }
         }
         let context = Arc::new(self);
@@ -228,26 +229,24 @@ impl ThreadContext {
         Ok(threads)
     }
 
-    async fn serve_agents(&self, index: usize, handles: Vec<ListenerHandle>) {
+    async fn serve_agents(&self, index: usize, handles: Vec<(Listener, ListenerHandle)>) {
         let ticker = self.sockets.ticker(index);
         tokio::spawn(Arc::clone(&ticker).run());
         let proxy = Proxy::new(Arc::clone(&self.shared), self.upstreams.client());
         let proxy = Arc::new(proxy);
         tokio::spawn(run_worker_maintenance(Arc::clone(&proxy)));
-        let slots = Arc::clone(&self.slots);
-        self.accept_until(
-            AcceptLoop {
-                server: proxy,
-                ticker,
+        let loops = handles.into_iter().map(|(listener, handle)| {
+            let accept_loop = AcceptLoop {
+                server: Arc::new(ListenerService::new(Arc::clone(&proxy), &listener)),
+                ticker: Arc::clone(&ticker),
                 limits: self.limits,
-                slots,
+                slots: Arc::clone(&self.slots),
                 // The kernel queues further sockets of agents, so none of them is refused.
                 at_capacity: AtCapacity::Wait,
-            },
-            handles,
-            Phase::Draining,
-        )
-        .await;
+            };
+            (Arc::new(accept_loop), handle)
+        });
+        self.accept_until(loops, Phase::Draining).await;
     }
 
     /// Serves the management API until the process ends, so that operators can watch it drain.
@@ -255,36 +254,31 @@ impl ThreadContext {
         // Without the flag: while memory is short, operators need the management API.
         let ticker = Ticker::new(MemoryShortage::default());
         tokio::spawn(Arc::clone(&ticker).run());
-        let slots = Arc::new(Semaphore::new(self.management_slots));
-        self.accept_until(
-            AcceptLoop {
-                server: Arc::clone(&self.management),
-                ticker,
-                limits: self.limits,
-                slots,
-                // One caller that keeps sockets open must not lock out a health check.
-                at_capacity: AtCapacity::CloseIdlest,
-            },
-            handles,
-            Phase::Stopped,
-        )
-        .await;
+        let accept_loop = Arc::new(AcceptLoop {
+            server: Arc::clone(&self.management),
+            ticker,
+            limits: self.limits,
+            slots: Arc::new(Semaphore::new(self.management_slots)),
+            // One caller that keeps sockets open must not lock out a health check.
+            at_capacity: AtCapacity::CloseIdlest,
+        });
+        let loops = handles.into_iter();
+        let loops = loops.map(|handle| (Arc::clone(&accept_loop), handle));
+        self.accept_until(loops, Phase::Stopped).await;
     }
 
     /// Accepts sockets until the phase `until`, then keeps the thread's runtime running until the
     /// last phase: exchanges on accepted sockets still need it.
     async fn accept_until<S: server::Serve>(
         &self,
-        accept_loop: AcceptLoop<S>,
-        handles: Vec<ListenerHandle>,
+        loops: impl Iterator<Item = (Arc<AcceptLoop<S>>, ListenerHandle)>,
         until: Phase,
     ) {
-        let accept_loop = Arc::new(accept_loop);
-        let accepting = handles.into_iter().map(|handle| {
+        let accepting = loops.map(|(accept_loop, handle)| {
             let mut phase = self.phase.clone();
             // `wait_for` fails only if the sender is dropped, and the app owns the sender.
             let end = async move { drop(phase.wait_for(|phase| *phase >= until).await) };
-            tokio::spawn(Arc::clone(&accept_loop).accept(handle, end))
+            tokio::spawn(accept_loop.accept(handle, end))
         });
         for task in accepting.collect::<Vec<_>>() {
             // The panic hook has already reported a task that panicked.
@@ -326,7 +320,7 @@ fn proxy_shared(
     tokens::count_token_requests(&metrics, &credentials, &snapshot);
     proxy::ProxyContext {
         published: Arc::new(PublishedSnapshot::new(snapshot)),
-        allowed_hosts: settings.proxy.allowed_hosts.clone(),
+        own_hosts: own_hosts(&settings.proxy),
         body_cap: settings.proxy.max_request_body_bytes,
         admission: Arc::new(Admission::new(
             settings.proxy.max_in_flight,
@@ -336,8 +330,19 @@ fn proxy_shared(
         metrics,
         credentials,
         body_budget: Arc::new(BodyBudget::new(shortage.clone())),
-        listings: proxy::ListingCache::default(),
     }
+}
+
+/// Returns the host names of all listeners for agents.
+fn own_hosts(settings: &ProxySettings) -> Vec<String> {
+    let others = settings.listeners.iter();
+    let others = others.flat_map(|listener| &listener.allowed_hosts);
+    settings
+        .allowed_hosts
+        .iter()
+        .chain(others)
+        .cloned()
+        .collect()
 }
 
 fn socket_limits(settings: &Settings) -> SocketLimits {

@@ -32,7 +32,8 @@
 //! takes the type that the previous stage returned, so no stage can be skipped:
 //!
 //! 1. *address*: checks that this is one unambiguous request to this host, with a canonical path.
-//! 2. *identify*: finds the connection that the first path segment names.
+//! 2. *identify*: finds the connection that the first path segment names, or the one at the root of
+//!    the listener or of the host.
 //! 3. *authorize*: finds the pattern that allows the method and the path.
 //! 4. *prepare*: checks the body cap and the limits. No socket to an upstream has been opened so
 //!    far.
@@ -64,6 +65,7 @@
 //! | to find | look in |
 //! |---|---|
 //! | the order in which a request is handled | `proxy::pipeline` |
+//! | the connections that a listener serves | [`domain::ListenerScope`], [`proxy::Listener`] |
 //! | the header fields that are dropped | `proxy::request_fields`, `proxy::response_fields` |
 //! | the header fields that are rewritten for the agent | [`proxy::references`], `proxy::cookies` |
 //! | the decision if a request is allowed | `proxy::authorize`, with the patterns of [`route`] |

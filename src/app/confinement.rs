@@ -66,17 +66,12 @@ impl HardeningMode {
 /// Returns the paths that a reload must read again, and the socket files that the process removes
 /// at its end.
 fn needs(loaded: &Loaded) -> AllowedPaths {
-    let listen = [
-        &loaded.settings.proxy.listen,
-        &loaded.settings.management.listen,
-    ];
-    let sockets = listen
-        .into_iter()
-        .flatten()
-        .filter_map(|listen| match listen {
-            ListenAddress::Unix(path) => Some(path.clone()),
-            ListenAddress::Tcp(_) => None,
-        });
+    let agents = loaded.settings.proxy.addresses();
+    let listen = agents.chain(&loaded.settings.management.listen);
+    let sockets = listen.filter_map(|listen| match listen {
+        ListenAddress::Unix(path) => Some(path.clone()),
+        ListenAddress::Tcp(_) => None,
+    });
     // These directories may get new secrets while the process runs.
     let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
     AllowedPaths {

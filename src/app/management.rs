@@ -20,19 +20,23 @@ pub(super) fn management_login(settings: &Settings) -> io::Result<Option<Arc<Log
     Ok(login.map(Arc::new))
 }
 
-/// Creates the management service. `slots` are the slots of agents' sockets, and all of them must
-/// be free. Fails if the system provides no random bytes.
+/// Returns the access policy of the management API.
+pub(super) fn management_access(settings: &Settings, login: Option<Arc<Login>>) -> AccessSettings {
+    AccessSettings {
+        login,
+        allowed_hosts: settings.proxy.allowed_hosts.clone(),
+    }
+}
+
+/// Creates the management service with this access policy. `slots` are the slots of agents'
+/// sockets, and all of them must be free. Fails if the system provides no random bytes.
 pub(super) fn management_service(
-    login: Option<Arc<Login>>,
+    access: AccessSettings,
     shared: &proxy::ProxyContext,
     slots: &Arc<Semaphore>,
     hardening: Hardening,
     problems: &ProblemLog,
 ) -> io::Result<Management> {
-    let access = AccessSettings {
-        login,
-        allowed_hosts: shared.allowed_hosts.clone(),
-    };
     let sources = ApiContext {
         published: Arc::clone(&shared.published),
         credentials: Arc::clone(&shared.credentials),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use super::descriptors::{DescriptorNeeds, DescriptorShares};
 use crate::clock::Clock;
-use crate::config::{self, Settings};
+use crate::config::{self, ManagementSettings, ProxySettings, Settings};
+use crate::domain::ListenerScope;
 use crate::memory::MemoryMonitor;
+use crate::proxy::Listener;
 use crate::server::{self, ListenAddress};
 use crate::telemetry::problem_log::ListenerKind;
 use crate::upstream::{ResolverSettings, Trust};
@@ -33,8 +35,14 @@ pub struct StartResources {
 
 /// The listeners, before any of them is served.
 pub(super) struct BoundListeners {
-    pub(super) proxy: Vec<server::BoundListener>,
+    pub(super) proxy: Vec<BoundAgentListener>,
     pub(super) management: Vec<server::BoundListener>,
+}
+
+/// A bound address of a listener for agents.
+pub(super) struct BoundAgentListener {
+    pub(super) listener: Listener,
+    pub(super) bound: server::BoundListener,
 }
 
 /// The reason why the process could not start.
@@ -43,6 +51,9 @@ pub enum StartError {
     /// An address cannot be bound.
     #[error("cannot listen on {1}: {2}; use another one with `{flag} ADDRESS`", flag = listen_flag(*.0))]
     Bind(ListenerKind, ListenAddress, io::Error),
+    /// An address of `proxy.listeners` cannot be bound.
+    #[error("cannot listen on {0}: {1}; set another one in `proxy.listeners`")]
+    BindListener(ListenAddress, io::Error),
     /// A certificate of `ca_files` cannot be a root of trust.
     #[error("a certificate in `egress.ca_files` cannot be used as a trust anchor")]
     Trust,
@@ -67,9 +78,8 @@ impl StartResources {
         let trust = Trust::from_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
         let workers = worker_count(settings);
         let bound = BoundListeners {
-            proxy: bind_all(ListenerKind::Proxy, &settings.proxy.listen, workers)?,
-            // The management API has one thread, so one handle of each listener.
-            management: bind_all(ListenerKind::Management, &settings.management.listen, 1)?,
+            proxy: bind_agent_listeners(&settings.proxy, workers)?,
+            management: bind_management(&settings.management)?,
         };
         let (resolver, no_name_servers) = ResolverSettings::from_system();
         let memory = MemoryMonitor::from_system();
@@ -102,37 +112,83 @@ impl StartResources {
     }
 }
 
-fn bind_all(
-    listener: ListenerKind,
-    listen: &[config::ListenAddress],
+fn bind_agent_listeners(
+    settings: &ProxySettings,
     workers: usize,
+) -> Result<Vec<BoundAgentListener>, StartError> {
+    let mut bound = Vec::new();
+    let everything = Arc::default();
+    for listen in &settings.listen {
+        let fault = |address, error| StartError::Bind(ListenerKind::Proxy, address, error);
+        bound.push(BoundAgentListener {
+            bound: bind(listen, workers, fault)?,
+            listener: Listener {
+                address: listen.to_string().into(),
+                scope: ListenerScope::All,
+                allowed_hosts: settings.allowed_hosts.clone(),
+                listings: Arc::clone(&everything),
+            },
+        });
+    }
+    for listener in &settings.listeners {
+        let listings = Arc::default();
+        for listen in &listener.addresses {
+            bound.push(BoundAgentListener {
+                bound: bind(listen, workers, StartError::BindListener)?,
+                listener: Listener {
+                    address: listen.to_string().into(),
+                    scope: listener.scope.clone(),
+                    allowed_hosts: listener.allowed_hosts.clone(),
+                    listings: Arc::clone(&listings),
+                },
+            });
+        }
+    }
+    Ok(bound)
+}
+
+fn bind_management(
+    settings: &ManagementSettings,
 ) -> Result<Vec<server::BoundListener>, StartError> {
-    let bind = |listen: &config::ListenAddress| {
-        let address = match listen {
-            config::ListenAddress::Tcp(address) => ListenAddress::Tcp(*address),
-            config::ListenAddress::Unix(path) => ListenAddress::Unix(path.clone()),
-        };
-        server::bind(&address, workers).map_err(|error| StartError::Bind(listener, address, error))
+    let fault = |address, error| StartError::Bind(ListenerKind::Management, address, error);
+    // The management API has one thread, so one handle of each listener.
+    let bound = settings.listen.iter().map(|listen| bind(listen, 1, fault));
+    bound.collect()
+}
+
+fn bind(
+    listen: &config::ListenAddress,
+    workers: usize,
+    fault: impl Fn(ListenAddress, io::Error) -> StartError,
+) -> Result<server::BoundListener, StartError> {
+    let address = match listen {
+        config::ListenAddress::Tcp(address) => ListenAddress::Tcp(*address),
+        config::ListenAddress::Unix(path) => ListenAddress::Unix(path.clone()),
     };
-    listen.iter().map(bind).collect()
+    server::bind(&address, workers).map_err(|error| fault(address, error))
 }
 
 impl BoundListeners {
     /// Returns the addresses for agents and the addresses for operators.
     pub(super) fn addresses(&self) -> (Vec<ListenAddress>, Vec<ListenAddress>) {
-        let addresses = |bound: &[server::BoundListener]| {
-            let addresses = bound.iter().map(|bound| bound.address.clone());
-            addresses.collect()
-        };
-        (addresses(&self.proxy), addresses(&self.management))
+        let management = self.management.iter().map(|bound| bound.address.clone());
+        (
+            self.agent_addresses().cloned().collect(),
+            management.collect(),
+        )
+    }
+
+    fn agent_addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.proxy.iter().map(|listener| &listener.bound.address)
     }
 
     /// Returns the TCP addresses. The dialer refuses to connect to them, so that a connection
     /// cannot lead back to egressd.
     pub(super) fn tcp_addresses(&self) -> Arc<[SocketAddr]> {
-        let all = self.proxy.iter().chain(&self.management);
-        let tcp = all.filter_map(|bound| match bound.address {
-            ListenAddress::Tcp(address) => Some(address),
+        let management = self.management.iter().map(|bound| &bound.address);
+        let all = self.agent_addresses().chain(management);
+        let tcp = all.filter_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(*address),
             ListenAddress::Unix(_) => None,
         });
         tcp.collect()

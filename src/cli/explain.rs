@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
@@ -9,6 +10,8 @@ use serde::Serialize;
 use super::check::{Format, Secrets};
 use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
 use crate::config::{self, Environment, ListenAddress, LoadOptions, SettingsOverrides, load};
+use crate::domain::ListenerScope;
+use crate::proxy::Listener;
 use crate::proxy::explain::{
     ExplainOutcome, ExplainedRefusal, Explanation, InvalidRequest, RequestInput, ServedAddresses,
     explain,
@@ -76,9 +79,15 @@ impl Explain {
         let definitions = (names_nothing && loaded.sources.settings.is_some())
             .then(|| describe_definitions(&loaded, false));
         let proxy = &loaded.settings.proxy;
-        let ports: Vec<u16> = proxy.listen.iter().filter_map(tcp_port).collect();
+        let ports: Vec<u16> = proxy.addresses().filter_map(tcp_port).collect();
+        let listener = Listener {
+            address: "".into(),
+            scope: ListenerScope::All,
+            allowed_hosts: proxy.allowed_hosts.clone(),
+            listings: Arc::default(),
+        };
         let served = ServedAddresses {
-            allowed_hosts: &proxy.allowed_hosts,
+            listener: &listener,
             ports: &ports,
         };
         let snapshot = Snapshot::new(loaded.connections);

@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
 use super::negotiation::{Representation, preferred_representation};
-use crate::snapshot::{ConnectionEntry, Snapshot};
+use super::served_connections::ServedConnections;
+use crate::snapshot::ConnectionEntry;
 pub use cache::ListingCache;
 use route::ListedRoute;
 pub(super) use template::FilledTemplate;
@@ -38,7 +39,7 @@ struct Listed<'a> {
 /// before, so it is one of egressd's own hosts.
 pub(super) fn listing_response(
     headers: &HeaderMap,
-    snapshot: &Snapshot,
+    served: ServedConnections<'_>,
     cache: &ListingCache,
 ) -> Response<FilledTemplate> {
     let representation = preferred_representation(headers.get_all(ACCEPT));
@@ -47,7 +48,7 @@ pub(super) fn listing_response(
         Representation::Json => "application/json",
     };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let template = cache.get_or_render(representation, snapshot);
+    let template = cache.get_or_render(representation, served);
     let mut response = Response::new(template.fill(host.unwrap_or("localhost")));
     let fixed = HeaderValue::from_static;
     let fields = response.headers_mut();
@@ -59,16 +60,9 @@ pub(super) fn listing_response(
     response
 }
 
-/// Returns the connections that agents may use.
-fn usable(snapshot: &Snapshot) -> impl Iterator<Item = Listed<'_>> {
-    let entries = snapshot.entries().iter();
-    let usable = entries.filter(|entry| entry.is_live() && entry.connection.enabled);
-    usable.map(|entry| listed(entry))
-}
-
-fn json(snapshot: &Snapshot) -> Template {
+fn json(served: ServedConnections<'_>) -> Template {
     let listing = Listing {
-        connections: usable(snapshot).collect(),
+        connections: served.usable().map(listed).collect(),
     };
     // Strings and lists always serialise, so the default is never used.
     let text = serde_json::to_string(&listing).unwrap_or_default();
@@ -78,8 +72,8 @@ fn json(snapshot: &Snapshot) -> Template {
     }
 }
 
-fn markdown(snapshot: &Snapshot) -> Template {
-    markdown::render(usable(snapshot))
+fn markdown(served: ServedConnections<'_>) -> Template {
+    markdown::render(served.usable().map(listed))
 }
 
 fn listed(entry: &ConnectionEntry) -> Listed<'_> {

@@ -15,9 +15,11 @@ use http::{HeaderName, HeaderValue, Method};
 use serde::{Serialize, Serializer};
 
 use super::code::RefusalCode;
+use super::listener::Listener;
 use super::refusal::{Document, Refusal};
 use super::request_fields::{Accept, FieldSources, RequestFields};
 use super::request_id::{RequestIds, X_REQUEST_ID};
+use super::served_connections::ServedConnections;
 use super::{authorize, forward, identify};
 use crate::credential::signing::X_WEBHOOK_SIGNATURE;
 use crate::reflection;
@@ -117,9 +119,10 @@ pub fn explain(
     let mut has_framing = false;
     let explained = parse_request(request, served)?.and_then(|parts| {
         has_framing = FRAMING.iter().any(|name| parts.headers.contains_key(name));
-        let named = identify::named_entry(&parts, snapshot);
+        let connections = ServedConnections::new(&served.listener.scope, snapshot);
+        let named = identify::named_entry(&parts, connections);
         deleted = named.filter(|entry| !entry.is_live()).cloned();
-        explain_parts(&parts, served.allowed_hosts, snapshot, &mut entry)
+        explain_parts(&parts, served.listener, snapshot, &mut entry)
     });
     // Invalid framing is the reason of a refusal. Valid framing decides about a body that the
     // explained request does not have.
@@ -141,15 +144,16 @@ pub fn explain(
 /// refused afterwards.
 fn explain_parts(
     parts: &Parts,
-    allowed_hosts: &[String],
+    listener: &Listener,
     snapshot: &Snapshot,
     found: &mut Option<Arc<ConnectionEntry>>,
 ) -> Result<ExplainOutcome, Refusal> {
-    let addressed = identify::address(parts, allowed_hosts)?;
-    if addressed.is_connection_list(snapshot) {
+    let addressed = identify::address(parts, &listener.allowed_hosts)?;
+    let served = ServedConnections::new(&listener.scope, snapshot);
+    if addressed.is_connection_list(served) {
         return Ok(ExplainOutcome::Listing);
     }
-    let identified = identify::identify(addressed, snapshot)?;
+    let identified = identify::identify(addressed, served)?;
     let entry = found.insert(Arc::clone(identified.entry()));
     let permitted = authorize::authorize(identified)?;
     let connection = &entry.connection;

@@ -34,7 +34,7 @@ use crate::upstream::{
 pub(super) struct ForwardContext<'a> {
     pub(super) client: &'a Client,
     pub(super) pool: &'a Arc<UpstreamPool>,
-    pub(super) allowed_hosts: &'a [String],
+    pub(super) own_hosts: &'a [String],
     pub(super) request_id: &'a RequestId,
     pub(super) recorder: &'a Recorder,
 }
@@ -272,7 +272,7 @@ fn rewrite_references(
         path: permitted.path(),
         parts: permitted.parts,
         is_own_port: &|port| context.client.has_listener_on(port),
-        allowed_hosts: context.allowed_hosts,
+        allowed_hosts: context.own_hosts,
     };
     let dropped = references::rewrite(&references, headers);
     if dropped > 0 {

@@ -138,7 +138,7 @@ impl<'r> HeadFields<'r> {
             )),
             Err(InvalidHost::Foreign) => Err(Refusal::new(
                 RefusalCode::HostNotAllowed,
-                "The `Host` header must be `localhost`, a name under `.localhost` or a loopback address. The operator can allow other names in `proxy.allowed_hosts`.",
+                "The `Host` header must be `localhost`, a name under `.localhost` or a loopback address. The operator can allow other names in `allowed_hosts` of this listener.",
             )),
         }
     }
@@ -165,7 +165,7 @@ impl<'r> HeadFields<'r> {
             return Err(Refusal::new(
                 RefusalCode::BrowserRequestRefused,
                 format!(
-                    "The request has {sign}, so it may come from a browser. Such requests are refused under a name of `proxy.allowed_hosts`. Leave that header out, or use a loopback address."
+                    "The request has {sign}, so it may come from a browser. Such requests are refused under a name of `allowed_hosts`. Leave that header out, or use a loopback address."
                 ),
             ));
         }

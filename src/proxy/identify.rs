@@ -11,11 +11,12 @@ use http::{HeaderValue, Method, Version};
 use super::code::RefusalCode;
 use super::head_fields::HeadFields;
 use super::refusal::Refusal;
+use super::served_connections::ServedConnections;
 use super::suggestion::nearest_id;
 use crate::domain::ConnectionId;
 use crate::domain::caller::{ServedHost, check_host};
 use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
-use crate::snapshot::{ConnectionEntry, Snapshot};
+use crate::snapshot::ConnectionEntry;
 
 /// The longest target, in bytes.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -25,7 +26,8 @@ const MAX_TARGET_BYTES: usize = 8 * 1024;
 pub(super) enum Mount {
     /// The first segment of the path is the connection's id.
     Prefixed,
-    /// The whole path belongs to the connection, because `Host` is `<id>.localhost`.
+    /// The whole path belongs to the connection, because the listener mounts it, or because `Host`
+    /// is `<id>.localhost`.
     Root,
 }
 
@@ -59,18 +61,28 @@ pub(super) struct Addressed<'r> {
     path: Result<CanonicalPath<'r>, NotCanonical>,
 }
 
-impl Addressed<'_> {
+impl<'r> Addressed<'r> {
     /// Returns whether the request is a GET or HEAD of `/` that no connection is mounted at: the
     /// list of connections.
-    pub(super) fn is_connection_list(&self, snapshot: &Snapshot) -> bool {
+    pub(super) fn is_connection_list(&self, served: ServedConnections<'_>) -> bool {
         self.parts.uri.path() == "/"
             && matches!(self.parts.method, Method::GET | Method::HEAD)
-            && self.mounted_entry(snapshot).is_none()
+            && served.mounted_id().is_none()
+            && self.entry_of_host(served).is_none()
     }
 
-    /// Returns the live connection that is mounted at the root of the request's host.
-    fn mounted_entry<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Arc<ConnectionEntry>> {
-        find_live(&id_of_local_name(self.local_name?), snapshot)
+    /// Returns the live connection that `Host` names.
+    fn entry_of_host<'s>(&self, served: ServedConnections<'s>) -> Option<&'s Arc<ConnectionEntry>> {
+        served.find_live(&id_of_local_name(self.local_name?))
+    }
+
+    fn identified_at_root(self, entry: &Arc<ConnectionEntry>) -> Identified<'r> {
+        Identified {
+            parts: self.parts,
+            mount: Mount::Root,
+            entry: Arc::clone(entry),
+            path: self.path.map_err(not_canonical),
+        }
     }
 }
 
@@ -105,22 +117,24 @@ pub(super) fn address<'r>(
     })
 }
 
-/// Finds the connection that `Host` or else the first path segment names.
+/// Finds the connection that the listener mounts, or that `Host` or else the first path segment
+/// names.
 pub(super) fn identify<'r>(
     request: Addressed<'r>,
-    snapshot: &Snapshot,
+    served: ServedConnections<'_>,
 ) -> Result<Identified<'r>, Refusal> {
-    if let Some(entry) = request.mounted_entry(snapshot) {
-        return Ok(Identified {
-            parts: request.parts,
-            mount: Mount::Root,
-            entry: Arc::clone(entry),
-            path: request.path.map_err(not_canonical),
-        });
+    if let Some(id) = served.mounted_id() {
+        let entry = served
+            .find_live(id)
+            .ok_or_else(mounted_connection_missing)?;
+        return Ok(request.identified_at_root(entry));
+    }
+    if let Some(entry) = request.entry_of_host(served) {
+        return Ok(request.identified_at_root(entry));
     }
     let entry = first_segment(request.parts)
-        .and_then(|id| find_live(id, snapshot))
-        .ok_or_else(|| connection_not_found(request.parts, snapshot))?;
+        .and_then(|id| served.find_live(id))
+        .ok_or_else(|| connection_not_found(request.parts, served))?;
     let path = match request.path {
         Ok(path) => path
             .split_first_segment()
@@ -136,10 +150,6 @@ pub(super) fn identify<'r>(
     })
 }
 
-fn find_live<'s>(id: &str, snapshot: &'s Snapshot) -> Option<&'s Arc<ConnectionEntry>> {
-    snapshot.find(id).filter(|entry| entry.is_live())
-}
-
 /// Returns the connection id that the part of a host before `.localhost` stands for. Host names are
 /// compared without regard to case (RFC 9110 §4.2.3), and ids have lower-case letters only.
 fn id_of_local_name(name: &str) -> Cow<'_, str> {
@@ -150,19 +160,22 @@ fn id_of_local_name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns the connection that `Host` or else the first segment of the target names, whatever else
-/// may be wrong with the request. A soft-deleted connection is found by its segment only.
+/// Returns the connection that [`identify`] would look up, whatever else may be wrong with the
+/// request, and even if it is soft-deleted.
 #[cold]
 pub(super) fn named_entry<'s>(
     parts: &Parts,
-    snapshot: &'s Snapshot,
+    served: ServedConnections<'s>,
 ) -> Option<&'s Arc<ConnectionEntry>> {
+    if let Some(id) = served.mounted_id() {
+        return served.find(id);
+    }
     let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
-    let mounted = match check_host(host.unwrap_or_default(), &[]) {
-        Ok(ServedHost::LocalName(name)) => find_live(&id_of_local_name(name), snapshot),
+    let named = match check_host(host.unwrap_or_default(), &[]) {
+        Ok(ServedHost::LocalName(name)) => served.find_live(&id_of_local_name(name)),
         Ok(_) | Err(_) => None,
     };
-    mounted.or_else(|| snapshot.find(first_segment(parts)?))
+    named.or_else(|| served.find(first_segment(parts)?))
 }
 
 fn first_segment(parts: &Parts) -> Option<&str> {
@@ -184,10 +197,8 @@ fn refuse_missing_path(id: &ConnectionId) -> Refusal {
 /// Returns the refusal of an unknown id. A suggestion reveals nothing: `GET /` lists the same
 /// connections.
 #[cold]
-fn connection_not_found(parts: &Parts, snapshot: &Snapshot) -> Refusal {
-    let entries = snapshot.entries().iter();
-    let usable = entries.filter(|entry| entry.is_live() && entry.connection.enabled);
-    let ids = usable.map(|entry| &entry.connection.id);
+fn connection_not_found(parts: &Parts, served: ServedConnections<'_>) -> Refusal {
+    let ids = served.usable().map(|entry| &entry.connection.id);
     let nearest = first_segment(parts).and_then(|segment| nearest_id(segment, ids));
     let suggestion = nearest.map_or_else(String::new, |id| format!("; did you mean `{id}`?"));
     let end = if suggestion.is_empty() { "." } else { "" };
@@ -198,6 +209,15 @@ fn connection_not_found(parts: &Parts, snapshot: &Snapshot) -> Refusal {
         ),
     )
     .suggesting(nearest)
+}
+
+/// Returns the refusal on a listener whose connection a reload removed.
+#[cold]
+fn mounted_connection_missing() -> Refusal {
+    Refusal::new(
+        RefusalCode::ConnectionNotFound,
+        "This address serves one connection, which the operator has removed.",
+    )
 }
 
 /// Returns the refusal of a path, with the place and the reason.

@@ -15,17 +15,20 @@ use super::discovery::listing_response;
 use super::exchange::{Exchange, record_refused_head};
 use super::forward::{ForwardContext, forward};
 use super::identify::{Addressed, address, identify, named_entry};
+use super::listener::ListenerService;
 use super::panics;
 use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
-use super::worker::{Proxy, ProxyContext};
+use super::served_connections::ServedConnections;
+use super::worker::ProxyContext;
 use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
+use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::upstream::RequestSlot;
 
-impl Serve for Proxy {
+impl Serve for ListenerService {
     type Body = ResponseBody;
 
     fn continues_upload(body: &ResponseBody) -> bool {
@@ -33,9 +36,10 @@ impl Serve for Proxy {
     }
 
     fn head_refused(&self, fault: HeadFault) {
-        let request_id = self.request_ids.generate();
-        let recorder = self.connections.unknown_connection_recorder();
-        let ProxyContext { admission, log, .. } = &*self.shared;
+        let worker = &*self.worker;
+        let request_id = worker.request_ids.generate();
+        let recorder = worker.connections.unknown_connection_recorder();
+        let ProxyContext { admission, log, .. } = &*worker.shared;
         record_refused_head(admission, log, recorder, request_id, fault);
     }
 
@@ -45,13 +49,14 @@ impl Serve for Proxy {
         timers: Arc<SocketTimers>,
     ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
-        let request_id = self.request_ids.for_request(&head.headers);
-        let ProxyContext { admission, log, .. } = &*self.shared;
-        let recorder = self.connections.unknown_connection_recorder();
+        let worker = &*self.worker;
+        let request_id = worker.request_ids.for_request(&head.headers);
+        let ProxyContext { admission, log, .. } = &*worker.shared;
+        let recorder = worker.connections.unknown_connection_recorder();
         let mut exchange = Exchange::begin(admission, log, recorder, request_id, &head);
         let replied = {
             let stages = pin!(self.run_stages(&head, incoming, &mut exchange, &timers));
-            within_limits(stages, &timers, &self.shared.metrics).await
+            within_limits(stages, &timers, &worker.shared.metrics).await
         };
         let mut response = match replied {
             Ok(PipelineOutcome::Forwarded(mut response, slot)) => {
@@ -87,7 +92,7 @@ impl Serve for Proxy {
                 )
             }
         };
-        if self.shared.admission.is_draining() {
+        if worker.shared.admission.is_draining() {
             // The socket closes after this response, so that the agent sends its next request to
             // another process.
             let headers = response.headers_mut();
@@ -97,7 +102,7 @@ impl Serve for Proxy {
     }
 }
 
-impl Proxy {
+impl ListenerService {
     /// Runs the stages in order. Each takes the type that the previous one made.
     async fn run_stages(
         &self,
@@ -106,7 +111,8 @@ impl Proxy {
         exchange: &mut Exchange,
         timers: &Arc<SocketTimers>,
     ) -> Result<PipelineOutcome, Refusal> {
-        let shared = &*self.shared;
+        let worker = &*self.worker;
+        let shared = &*worker.shared;
 
         // Address: a request that could be read in two ways must not reach a decision.
         let addressed = match self.address(head) {
@@ -116,10 +122,11 @@ impl Proxy {
                 return Err(refusal);
             }
         };
-        if addressed.is_connection_list(&shared.published.current()) {
+        if addressed.is_connection_list(self.connections(&shared.published.current())) {
             exchange.in_flight.refuse_over_limit()?;
             let snapshot = shared.published.current();
-            let listing = listing_response(&head.headers, &snapshot, &shared.listings);
+            let served = self.connections(&snapshot);
+            let listing = listing_response(&head.headers, served, &self.listener.listings);
             return Ok(PipelineOutcome::Listing(
                 listing.map(|list| GeneratedBody::Filled(Box::new(list))),
             ));
@@ -127,8 +134,8 @@ impl Proxy {
 
         // Identify: the connection is found before its routes are checked, so that a refusal
         // counts for it.
-        let identified = identify(addressed, &shared.published.current())?;
-        let worker_connection = self.connections.get_or_create(identified.entry());
+        let identified = identify(addressed, self.connections(&shared.published.current()))?;
+        let worker_connection = worker.connections.get_or_create(identified.entry());
         exchange.set_connection(identified.entry(), Arc::clone(&worker_connection.recorder));
         // Only the connection has a timeout. The deadline counts from the head all the same.
         timers.limit_exchange(exchange.deadline());
@@ -136,7 +143,7 @@ impl Proxy {
         // Authorize: only a request that a pattern allows creates sockets or has its body read.
         let permitted = authorize(identified)?;
         exchange.route = Some(permitted.route());
-        let resources = self.connection_resources(worker_connection, permitted.entry());
+        let resources = worker.connection_resources(worker_connection, permitted.entry());
 
         // Prepare: every refusal that does not need the upstream is made before anything is
         // dialled.
@@ -150,9 +157,9 @@ impl Proxy {
 
         // Forward: the only stage that uses the credential, and the only one that sends.
         let context = ForwardContext {
-            client: &self.client,
+            client: &worker.client,
             pool: &resources.pool,
-            allowed_hosts: &shared.allowed_hosts,
+            own_hosts: &shared.own_hosts,
             request_id: &exchange.request_id,
             recorder: &exchange.recorder,
         };
@@ -161,17 +168,21 @@ impl Proxy {
     }
 
     fn address<'r>(&self, head: &'r Parts) -> Result<Addressed<'r>, Refusal> {
-        self.shared.admission.refuse_if_draining()?;
-        address(head, &self.shared.allowed_hosts)
+        self.worker.shared.admission.refuse_if_draining()?;
+        address(head, &self.listener.allowed_hosts)
+    }
+
+    fn connections<'s>(&'s self, snapshot: &'s Snapshot) -> ServedConnections<'s> {
+        ServedConnections::new(&self.listener.scope, snapshot)
     }
 
     /// Counts a request that was refused before the lookup for the connection that it names.
     #[cold]
     fn count_for_named_connection(&self, head: &Parts, exchange: &mut Exchange) {
-        let snapshot = self.shared.published.current();
-        let named = named_entry(head, &snapshot);
+        let snapshot = self.worker.shared.published.current();
+        let named = named_entry(head, self.connections(&snapshot));
         if let Some(entry) = named.filter(|entry| entry.is_live()) {
-            exchange.set_recorder(self.connections.get_or_create(entry).recorder);
+            exchange.set_recorder(self.worker.connections.get_or_create(entry).recorder);
         }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::admission::Admission;
 use super::body_budget::BodyBudget;
 use super::connections::{ConnectionResources, WorkerConnection, WorkerConnections};
-use super::discovery::ListingCache;
 use super::request_id::RequestIds;
 use crate::credential::Credentials;
 use crate::snapshot::{ConnectionEntry, PublishedSnapshot};
@@ -17,8 +16,8 @@ use crate::upstream::Client;
 pub struct ProxyContext {
     /// The configuration.
     pub published: Arc<PublishedSnapshot>,
-    /// `proxy.allowed_hosts`
-    pub allowed_hosts: Vec<String>,
+    /// The names of egressd itself besides loopback: the `allowed_hosts` of all listeners.
+    pub own_hosts: Vec<String>,
     /// `proxy.max_request_body_bytes`
     pub body_cap: u64,
     /// The admission of requests.
@@ -31,8 +30,6 @@ pub struct ProxyContext {
     pub credentials: Arc<Credentials>,
     /// The memory for request bodies that are held whole.
     pub body_budget: Arc<BodyBudget>,
-    /// The rendered lists of connections.
-    pub listings: ListingCache,
 }
 
 /// The data plane of one worker.

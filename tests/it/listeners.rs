@@ -1,7 +1,10 @@
-//! The ways in which an agent addresses a connection: under `/<id>`, or at the root of
-//! `<id>.localhost`.
+//! The ways in which an agent addresses a connection: under `/<id>`, at the root of
+//! `<id>.localhost`, or on a listener that serves only one or some of the connections.
 
-use serde_json::json;
+mod process;
+mod scopes;
+
+use serde_json::{Value, json};
 
 use crate::support::connection::Connection;
 use crate::support::reply::Reply;
@@ -42,6 +45,16 @@ fn listed(reply: &Reply) -> Vec<String> {
     let connections = document["connections"].as_array().unwrap();
     let ids = connections.iter().map(|listed| listed["id"].as_str());
     ids.map(|id| id.unwrap().to_owned()).collect()
+}
+
+/// Starts egressd with a listener for every connection and, after it, with `listeners`.
+fn with_listeners(connections: &[Connection], listeners: &Value) -> Sidecar {
+    let (first, others) = connections.split_first().unwrap();
+    let mut plan = Sidecar::with(first.clone());
+    for connection in others {
+        plan = plan.with_connection(connection.clone());
+    }
+    plan.setting("proxy.listeners", listeners.clone()).start()
 }
 
 /// Asserts that the references and cookies of a response are those of a connection at the root.

@@ -1,5 +1,6 @@
-//! A cache of rendered lists. Each representation is rendered once per generation of the
-//! configuration, for all hosts that agents use. Agents that read slowly share one copy.
+//! A cache of the rendered lists of one listener. Each representation is rendered once per
+//! generation of the configuration, for all hosts that agents use. Agents that read slowly share
+//! one copy.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use super::template::Template;
 use super::{json, markdown};
 use crate::proxy::negotiation::Representation;
-use crate::snapshot::Snapshot;
+use crate::proxy::served_connections::ServedConnections;
 
 /// The lists of one generation.
 #[derive(Default)]
@@ -22,14 +23,14 @@ struct Listings {
 }
 
 impl ListingCache {
-    /// Returns the list of the snapshot's generation. A request with an older snapshot than the
-    /// cache renders its list without storing it.
+    /// Returns the list of the generation. A request with an older snapshot than the cache renders
+    /// its list without storing it. All calls must be for the same listener.
     pub(super) fn get_or_render(
         &self,
         representation: Representation,
-        snapshot: &Snapshot,
+        served: ServedConnections<'_>,
     ) -> Arc<Template> {
-        let generation = snapshot.generation();
+        let generation = served.generation();
         let cached = {
             let mut listings = self.0.lock();
             listings.advance_to(generation);
@@ -41,8 +42,8 @@ impl ListingCache {
         // may render the same list, and the last one is stored.
         cached.unwrap_or_else(|| {
             let rendered = Arc::new(match representation {
-                Representation::Json => json(snapshot),
-                Representation::Markdown => markdown(snapshot),
+                Representation::Json => json(served),
+                Representation::Markdown => markdown(served),
             });
             if let Some(slot) = self.0.lock().slot(representation, generation) {
                 *slot = Some(Arc::clone(&rendered));
@@ -78,7 +79,9 @@ impl Listings {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, ListingCache, Representation, Snapshot, Template};
+    use super::{Arc, ListingCache, Representation, ServedConnections, Template};
+    use crate::domain::ListenerScope;
+    use crate::snapshot::Snapshot;
 
     fn cached_markdown(cache: &ListingCache) -> Option<Arc<Template>> {
         cache.0.lock().markdown.clone()
@@ -88,9 +91,12 @@ mod tests {
     fn a_generation_is_rendered_once_for_all_hosts() {
         // F-262
         let cache = ListingCache::default();
-        let json = |snapshot: &Snapshot| cache.get_or_render(Representation::Json, snapshot);
-        let markdown =
-            |snapshot: &Snapshot| cache.get_or_render(Representation::Markdown, snapshot);
+        let list = |representation, snapshot: &Snapshot| {
+            let served = ServedConnections::new(&ListenerScope::All, snapshot);
+            cache.get_or_render(representation, served)
+        };
+        let json = |snapshot: &Snapshot| list(Representation::Json, snapshot);
+        let markdown = |snapshot: &Snapshot| list(Representation::Markdown, snapshot);
         let first = Snapshot::new(Vec::new());
         let one = json(&first);
         assert_eq!(one.fill("").next().unwrap(), r#"{"connections":[]}"#);

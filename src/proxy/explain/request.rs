@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use thiserror::Error;
 
 use super::super::identify::{not_canonical, target_too_long};
+use super::super::listener::Listener;
 use super::super::refusal::Refusal;
 use crate::domain::caller::{self, ServedHost};
 use crate::route::CanonicalPath;
@@ -105,11 +106,11 @@ pub struct RequestInput<'a> {
 }
 
 /// The addresses at which agents reach the proxy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ServedAddresses<'a> {
-    /// The setting `proxy.allowed_hosts`.
-    pub allowed_hosts: &'a [String],
-    /// The TCP ports of `proxy.listen`. Port 0 is one that the system chooses.
+    /// The listener that the request arrives on.
+    pub listener: &'a Listener,
+    /// The TCP ports of all listeners for agents. Port 0 is one that the system chooses.
     pub ports: &'a [u16],
 }
 
@@ -185,7 +186,7 @@ fn refuse_own_host_over_https(
     let port = authority
         .rsplit_once(':')
         .and_then(|(_, port)| port.parse().ok());
-    match caller::check_host(authority.as_bytes(), served.allowed_hosts) {
+    match caller::check_host(authority.as_bytes(), &served.listener.allowed_hosts) {
         // On loopback, another port is most likely that of a local API. Port 0 stands for any.
         Ok(ServedHost::Local | ServedHost::LocalName(_))
             if served.has_port(port.unwrap_or(HTTPS_PORT)) =>

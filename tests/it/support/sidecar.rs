@@ -91,6 +91,11 @@ impl Sidecar {
         self.addresses[0]
     }
 
+    /// Returns the TCP addresses for agents, in the order of the settings.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
     /// Returns the address of the management API.
     pub(crate) fn management(&self) -> SocketAddr {
         self.management[0]

@@ -1,0 +1,39 @@
+//! A listener for agents, and its service on one worker.
+
+use std::sync::Arc;
+
+use super::discovery::ListingCache;
+use super::worker::Proxy;
+use crate::domain::ListenerScope;
+
+/// A listener for agents.
+#[derive(Clone)]
+pub struct Listener {
+    /// The address, as the settings have it.
+    pub address: Arc<str>,
+    /// The connections that agents reach.
+    pub scope: ListenerScope,
+    /// Accepted host names besides localhost, names under `.localhost` and loopback addresses.
+    pub allowed_hosts: Vec<String>,
+    /// The rendered lists of the connections in the scope.
+    pub listings: Arc<ListingCache>,
+}
+
+/// The service of one listener on one worker.
+pub struct ListenerService {
+    pub(super) worker: Arc<Proxy>,
+    pub(super) listener: Listener,
+}
+
+impl ListenerService {
+    /// Creates the service of a listener on this worker.
+    pub fn new(worker: Arc<Proxy>, listener: &Listener) -> Self {
+        let listener = Listener {
+            // Access records count references to the address. Each worker has its own counter, so
+            // that workers do not write to the same cache line.
+            address: Arc::from(&*listener.address),
+            ..listener.clone()
+        };
+        Self { worker, listener }
+    }
+}
