@@ -117,8 +117,9 @@
 //!   which sends the buffer that it signed. Tests: `tests/it/signing/`,
 //!   `tests/peers/signatures.py`.
 //! - **S14**: No log line, metric, page or error contains a secret. Enforced by the views of
-//!   `management` and the events and labels of `telemetry`, which have no field for one. Tests:
-//!   `tests/it/canary/`.
+//!   `management` and the events and labels of `telemetry`, which have no field for one. An API's
+//!   own request id is logged only where [`reflection`] would have found a secret in it. Tests:
+//!   `tests/it/canary/`, `tests/it/access_log.rs`.
 //! - **S15**: If a login is configured, the management API requires it for every request except
 //!   health checks, metrics and the OpenAPI document. Enforced by `management::access` and
 //!   `credential::login`. Tests: `tests/it/management_access.rs`.
