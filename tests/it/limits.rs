@@ -341,17 +341,18 @@ fn a_response_above_the_usual_ceiling_passes_through_a_raised_one() {
 
 #[test]
 fn a_large_body_passes_through_the_windows_of_http2_in_both_directions() {
-    // F-282
+    // F-282: more than the window of a session, which is 16 MiB.
+    const LARGER: usize = 20 * 1024 * 1024;
     let up = H2Echo::start();
     let crm = connection("crm")
         .allow("/")
         .base_url(&format!("https://{}", up.address));
-    let crm = crm.http("max_response_size_bytes", json!(2 * LARGE));
+    let crm = crm.http("max_response_size_bytes", json!(2 * LARGER));
     let sidecar = Sidecar::with(crm)
-        .setting("limits.max_response_size_bytes", 2 * LARGE)
-        .setting("proxy.max_request_body_bytes", LARGE)
+        .setting("limits.max_response_size_bytes", 2 * LARGER)
+        .setting("proxy.max_request_body_bytes", LARGER)
         .start();
-    let body = vec![b'a'; LARGE];
+    let body = vec![b'a'; LARGER];
     let reply = Agent::connect(&sidecar).request("POST", "/crm/x", &[], &body);
     let echoed = reply.expect_status(200).json();
     assert!(echoed["body"].as_str().unwrap().as_bytes() == body);

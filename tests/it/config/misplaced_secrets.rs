@@ -89,6 +89,22 @@ const FIELDS: &[(&str, &str)] = &[
     ("allowed_routes", "[§ /a]"),
     ("allowed_routes", "[[§]]"),
     ("allowed_routes", "[{§: §}]"),
+    ("allowed_routes", "[{route: §}]"),
+    ("allowed_routes", "[{route: GET /a, §: 1}]"),
+    ("allowed_routes", "[{route: GET /a, name: '§!'}]"),
+    (
+        "allowed_routes",
+        "[{route: /a, name: §}, {route: /b, name: §}]",
+    ),
+    ("allowed_routes", "[{route: /a, description: [§]}]"),
+    ("allowed_routes", "[{route: /a, description: {§: 1}}]"),
+    ("allowed_routes", "[{route: /a, query: §}]"),
+    ("allowed_routes", "[{route: /a, query: {§: int}}]"),
+    ("allowed_routes", "[{route: /a, query: {page: §}}]"),
+    (
+        "allowed_routes",
+        "[{route: /a, query: {§: {type: §, §: 1}}}]",
+    ),
     ("headers", "§"),
     ("headers", "[§]"),
     ("headers", "{§}"),
@@ -202,6 +218,9 @@ const SETTINGS: &[&str] = &[
     "secrets: {allow_env: [§-]}",
     "secrets: {allow_env: ['§!']}",
     "shutdown: {grace_period_seconds: §}",
+    "limits: §",
+    "limits: {max_timeout_seconds: §}",
+    "limits: {§: 1}",
 ];
 
 /// Returns the mistakes of all tables, as definitions.
