@@ -9,13 +9,17 @@
 //! The schema saves a model mistakes and is not a security boundary. egressd checks every request,
 //! and refuses one that the schema accepts but no route allows.
 
+mod arguments;
 mod entry_cache;
 mod names;
+mod request;
 mod schema;
 mod slug;
 mod template;
 
+pub use arguments::InvalidArguments;
 pub use entry_cache::EntryCache;
+pub use request::{ToolBody, ToolRequest};
 
 use std::collections::HashSet;
 

@@ -19,6 +19,22 @@ const SEGMENT_PATTERN_WITH_SLASHES: &str = r"^[^\\\x00-\x1f\x7f]+$";
 /// slash and no query.
 const REMAINDER_PATTERN: &str = r"^([^/?#\\\x00-\x1f\x7f][^?#\\\x00-\x1f\x7f]*)?$";
 
+/// Returns whether a text matches one of the patterns above. Another pattern matches every text.
+pub(super) fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let is_plain = |byte: u8| byte != b'\\' && !byte.is_ascii_control();
+    match pattern {
+        SEGMENT_PATTERN => !text.is_empty() && text.bytes().all(|b| is_plain(b) && b != b'/'),
+        SEGMENT_PATTERN_WITH_SLASHES => !text.is_empty() && text.bytes().all(is_plain),
+        REMAINDER_PATTERN => {
+            !text.starts_with('/')
+                && text
+                    .bytes()
+                    .all(|b| is_plain(b) && !matches!(b, b'?' | b'#'))
+        }
+        _ => true,
+    }
+}
+
 /// Returns the schema of the input object. Its properties are the wildcards under these names,
 /// `query` and, if the route needs them, `body` and `method`.
 pub(super) fn input_schema(
