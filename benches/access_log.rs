@@ -27,6 +27,7 @@ fn record() -> AccessRecord {
         upstream_request_id: None,
         connection: Some(id),
         route: Some("GET /v1/users/{id}/orders".to_owned()),
+        via: None,
         method: Some(Method::GET),
         uri: Some(Uri::from_static("/crm/v1/users/4711/orders?limit=20")),
         status: Some(StatusCode::OK),

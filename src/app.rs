@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Loaded, ProxySettings, Settings};
+use crate::config::{Loaded, McpSettings, ProxySettings, Settings};
 use crate::hardening::{Hardening, Measure};
 use crate::management::Management;
 use crate::memory::{MemoryMonitor, MemoryShortage, return_freed};
@@ -330,6 +330,7 @@ fn proxy_shared(
         metrics,
         credentials,
         body_budget: Arc::new(BodyBudget::new(shortage.clone())),
+        mcp: mcp_options(settings.mcp),
     }
 }
 
@@ -343,6 +344,14 @@ fn own_hosts(settings: &ProxySettings) -> Vec<String> {
         .chain(others)
         .cloned()
         .collect()
+}
+
+fn mcp_options(settings: McpSettings) -> Option<proxy::McpOptions> {
+    settings.enabled.then(|| proxy::McpOptions {
+        // At most 10 MiB, so the conversion cannot fail.
+        max_result_bytes: usize::try_from(settings.max_result_bytes).unwrap_or(usize::MAX),
+        names: Arc::default(),
+    })
 }
 
 fn socket_limits(settings: &Settings) -> SocketLimits {

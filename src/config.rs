@@ -60,6 +60,6 @@ pub use schema::schema;
 pub use secret_policy::{SecretSettings, SecretValues};
 pub use settings::{
     AccessFilter, AgentListener, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
-    ManagementSettings, ProxySettings, Settings, StartupSettings,
+    ManagementSettings, McpSettings, ProxySettings, Settings, StartupSettings,
 };
 pub use sources::{ResourcesExhausted, SourceFiles};

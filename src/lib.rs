@@ -41,8 +41,13 @@
 //!    connection requires it (`credential::signing`), sends the request, and searches the response
 //!    for the credential ([`reflection`]).
 //!
-//! Bodies are streamed, with one exception: a body that is signed is first read completely, within
-//! a memory budget that all requests share (`proxy::body_budget`). [`upstream`] is the only module
+//! After *address*, egressd itself answers `/` with the list of connections, and `/mcp` as a server
+//! of the Model Context Protocol (`proxy::mcp`). A call of a tool sends a request through the same
+//! stages.
+//!
+//! Bodies are streamed, with two exceptions: a body that is signed and a message to `/mcp` are
+//! first read completely, within a memory budget that all requests share (`proxy::body_budget`).
+//! [`upstream`] is the only module
 //! that opens sockets to the outside. It resolves the name, checks the addresses, connects to a
 //! checked address, sends HTTP over TLS, and caps the response. `proxy::exchange` records the
 //! outcome of every exchange.
@@ -69,6 +74,7 @@
 //! | the header fields that are dropped | `proxy::request_fields`, `proxy::response_fields` |
 //! | the header fields that are rewritten for the agent | [`proxy::references`], `proxy::cookies` |
 //! | the decision if a request is allowed | `proxy::authorize`, with the patterns of [`route`] |
+//! | the Model Context Protocol | `proxy::mcp`; tools and their requests in `tools` |
 //! | the refusals: codes and responses | `proxy::code`, [`proxy::refusal`] |
 //! | the decision if an address may be dialled | [`upstream::address_guard`], [`domain::address`] |
 //! | how and when a token is fetched | [`credential::oauth::Grant`], `credential::oauth::policy` |

@@ -31,6 +31,8 @@ mod head_fields;
 mod identify;
 mod list_syntax;
 mod listener;
+mod mcp;
+mod mcp_exchange;
 mod negotiation;
 mod panics;
 mod pipeline;
@@ -52,5 +54,6 @@ mod worker;
 
 pub use discovery::ListingCache;
 pub use listener::{Listener, ListenerService};
+pub use mcp::ToolNames;
 pub use response_body::ResponseBody;
-pub use worker::{Proxy, ProxyContext};
+pub use worker::{McpOptions, Proxy, ProxyContext};

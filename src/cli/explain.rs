@@ -88,6 +88,7 @@ impl Explain {
         };
         let served = ServedAddresses {
             listener: &listener,
+            serves_mcp: loaded.settings.mcp.enabled,
             ports: &ports,
         };
         let snapshot = Snapshot::new(loaded.connections);
@@ -146,7 +147,9 @@ fn write_outcome(
 ) -> io::Result<Exit> {
     let exit = match outcome {
         ExplainOutcome::Refused(_) => Exit::Failure,
-        ExplainOutcome::Forwarded(_) | ExplainOutcome::Listing => Exit::Success,
+        ExplainOutcome::Forwarded(_) | ExplainOutcome::Listing | ExplainOutcome::Mcp => {
+            Exit::Success
+        }
     };
     if let ExplainOutcome::Refused(refused) = outcome
         && let Some(id) = &refused.deleted
@@ -161,6 +164,10 @@ fn write_outcome(
         (Format::Text, ExplainOutcome::Listing) => writeln!(
             streams.out,
             "allowed\n  answered by egressd with the list of connections"
+        ),
+        (Format::Text, ExplainOutcome::Mcp) => writeln!(
+            streams.out,
+            "allowed\n  answered by egressd with the Model Context Protocol"
         ),
     };
     exit_after_writing(written, exit)

@@ -33,6 +33,8 @@ pub struct Settings {
     pub proxy: ProxySettings,
     /// `management`: the operators' side.
     pub management: ManagementSettings,
+    /// `mcp`: the Model Context Protocol on the agents' side.
+    pub mcp: McpSettings,
     /// `egress`: the upstreams' side.
     pub egress: EgressSettings,
     /// The directories and files that hold definitions. Relative paths are already resolved.
@@ -92,6 +94,15 @@ pub struct ManagementSettings {
     pub listen: Vec<ListenAddress>,
     /// The login that `/v1` requires. Always set if an address is not loopback.
     pub basic_auth: Option<BasicAuth>,
+}
+
+/// `mcp`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct McpSettings {
+    /// Whether `/mcp` is served.
+    pub enabled: bool,
+    /// The most bytes of a response's body that the result of a tool contains.
+    pub max_result_bytes: u64,
 }
 
 /// `egress`

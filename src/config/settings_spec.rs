@@ -13,12 +13,15 @@ use crate::domain::{ResponseCap, Timeout};
 const DAY: u64 = 86_400;
 /// One tebibyte, the upper limit for the size of a request body.
 const TEBIBYTE: u64 = 1 << 40;
+/// Ten mebibytes, the default limit for a request body, and the upper one for a tool's result.
+const TEN_MEBIBYTES: u64 = 10_485_760;
 /// An upper limit for numbers of sockets and requests, larger than any process can reach.
 const MAX_COUNT: u64 = 1_000_000;
 
 pub(super) static SETTINGS: ObjectSpec = object(&[
     section("proxy", &PROXY),
     section("management", &MANAGEMENT),
+    section("mcp", &MCP),
     section("egress", &EGRESS),
     section("log", &LOG),
     section("shutdown", &SHUTDOWN),
@@ -35,7 +38,7 @@ static PROXY: ObjectSpec = object(&[
     number("workers", 0, 1024, 0),
     number("max_connections", 1, MAX_COUNT, 4096),
     number("max_in_flight", 1, MAX_COUNT, 1024),
-    number("max_request_body_bytes", 0, TEBIBYTE, 10_485_760),
+    number("max_request_body_bytes", 0, TEBIBYTE, TEN_MEBIBYTES),
     number("header_read_timeout_seconds", 1, DAY, 10),
     number("idle_timeout_seconds", 1, DAY, 75),
     number("body_idle_timeout_seconds", 1, DAY, 30),
@@ -58,6 +61,11 @@ pub(super) static MANAGEMENT: ObjectSpec = object(&[
 ]);
 
 static MANAGEMENT_LOGIN: ObjectSpec = object(&[word("username"), word("password")]);
+
+static MCP: ObjectSpec = object(&[
+    field("enabled", Flag(true), ""),
+    number("max_result_bytes", 1024, TEN_MEBIBYTES, 262_144),
+]);
 
 static EGRESS: ObjectSpec = object(&[
     list("ca_files"),

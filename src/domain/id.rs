@@ -10,16 +10,24 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(Box<str>);
 
-/// A text that is not a connection id.
+/// The reason why a text is not a connection id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error(
-    "an id has 1 to 63 characters of a-z, 0-9 and `-`, starts with a letter and does not end with `-`"
-)]
-pub struct InvalidId;
+pub enum InvalidId {
+    /// The text does not have the form of an id.
+    #[error(
+        "an id has 1 to 63 characters of a-z, 0-9 and `-`, starts with a letter and does not end with `-`"
+    )]
+    Form,
+    /// The text is the first segment of a path that egressd itself serves.
+    #[error("egressd itself serves `/mcp`")]
+    Reserved,
+}
 
 impl ConnectionId {
     /// The longest id, in bytes (one DNS label).
     pub const MAX_LEN: usize = 63;
+    /// The first segment of the path at which egressd serves the Model Context Protocol.
+    const RESERVED: &str = "mcp";
 
     /// Parses an id.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
@@ -31,10 +39,12 @@ impl ConnectionId {
         let inside = bytes
             .iter()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
-        if starts && ends && inside && bytes.len() <= Self::MAX_LEN {
-            Ok(Self(text.into()))
+        if !(starts && ends && inside && bytes.len() <= Self::MAX_LEN) {
+            Err(InvalidId::Form)
+        } else if text == Self::RESERVED {
+            Err(InvalidId::Reserved)
         } else {
-            Err(InvalidId)
+            Ok(Self(text.into()))
         }
     }
 
@@ -58,7 +68,7 @@ impl std::borrow::Borrow<str> for ConnectionId {
 
 #[cfg(test)]
 mod tests {
-    use super::ConnectionId;
+    use super::{ConnectionId, InvalidId};
 
     #[test]
     fn an_id_is_one_lower_case_dns_label() {
@@ -79,7 +89,9 @@ mod tests {
             "a b",
             &"a".repeat(64),
         ] {
-            assert!(ConnectionId::parse(bad).is_err(), "{bad}");
+            assert_eq!(ConnectionId::parse(bad), Err(InvalidId::Form), "{bad}");
         }
+        assert_eq!(ConnectionId::parse("mcp"), Err(InvalidId::Reserved));
+        assert!(ConnectionId::parse("mcp-1").is_ok());
     }
 }

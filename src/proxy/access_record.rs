@@ -21,6 +21,8 @@ pub(super) struct PendingRecord {
     /// `None` if the log is off, or if hyper rejected the head.
     request: Option<(Method, Uri)>,
     upstream_request_id: Option<Box<str>>,
+    /// The protocol by which the agent had the request sent; `None` if it sent it itself.
+    via: Option<&'static str>,
 }
 
 /// The part of an access record that is available at the end of the exchange.
@@ -45,7 +47,16 @@ impl PendingRecord {
             log: log.clone(),
             request: logged.map(|head| (head.method.clone(), head.uri.clone())),
             upstream_request_id: None,
+            via: None,
         }
+    }
+
+    /// Replaces the request by one that a tool sends.
+    pub(super) fn begin_tool_request(&mut self, head: &Parts) {
+        if let Some(request) = &mut self.request {
+            *request = (head.method.clone(), head.uri.clone());
+        }
+        self.via = Some("mcp");
     }
 
     /// Records the upstream's own request id, if the log is on and the id can be logged: it is
@@ -87,6 +98,7 @@ impl PendingRecord {
                 let pattern = entry.connection.routes.patterns().get(route)?;
                 Some(pattern.as_str().to_owned())
             }),
+            via: self.via,
             method,
             uri,
             status: response.status,

@@ -62,7 +62,7 @@ pub(super) fn listing_response(
 
 fn json(served: ServedConnections<'_>) -> Template {
     let listing = Listing {
-        connections: served.usable().map(listed).collect(),
+        connections: served.usable().map(|entry| listed(entry)).collect(),
     };
     // Strings and lists always serialise, so the default is never used.
     let text = serde_json::to_string(&listing).unwrap_or_default();
@@ -73,7 +73,7 @@ fn json(served: ServedConnections<'_>) -> Template {
 }
 
 fn markdown(served: ServedConnections<'_>) -> Template {
-    markdown::render(served.usable().map(listed))
+    markdown::render(served.usable().map(|entry| listed(entry)))
 }
 
 fn listed(entry: &ConnectionEntry) -> Listed<'_> {

@@ -72,6 +72,14 @@ impl Exchange {
         self.begun + self.timeout()
     }
 
+    /// Makes this exchange that of a request that a tool sends. So far, it was that of the message
+    /// that calls the tool.
+    pub(super) fn begin_tool_request(&mut self, head: &Parts) {
+        self.method = MethodLabel::from_method(&head.method);
+        self.request = RequestProgress::default();
+        self.record.begin_tool_request(head);
+    }
+
     /// Sets the connection, which counts this exchange from now on.
     pub(super) fn set_connection(&mut self, entry: &Arc<ConnectionEntry>, recorder: Arc<Recorder>) {
         self.entry = Some(Arc::clone(entry));

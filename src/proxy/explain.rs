@@ -15,7 +15,7 @@ use http::{HeaderName, HeaderValue, Method};
 use serde::{Serialize, Serializer};
 
 use super::code::RefusalCode;
-use super::listener::Listener;
+use super::identify::OwnResource;
 use super::refusal::{Document, Refusal};
 use super::request_fields::{Accept, FieldSources, RequestFields};
 use super::request_id::{RequestIds, X_REQUEST_ID};
@@ -39,6 +39,8 @@ pub enum ExplainOutcome {
     Forwarded(Box<Explanation>),
     /// egressd itself answers with the list of connections.
     Listing,
+    /// egressd itself answers as a server of the Model Context Protocol.
+    Mcp,
     /// The request is refused.
     Refused(Box<ExplainedRefusal>),
 }
@@ -122,7 +124,7 @@ pub fn explain(
         let connections = ServedConnections::new(&served.listener.scope, snapshot);
         let named = identify::named_entry(&parts, connections);
         deleted = named.filter(|entry| !entry.is_live()).cloned();
-        explain_parts(&parts, served.listener, snapshot, &mut entry)
+        explain_parts(&parts, served, snapshot, &mut entry)
     });
     // Invalid framing is the reason of a refusal. Valid framing decides about a body that the
     // explained request does not have.
@@ -144,14 +146,21 @@ pub fn explain(
 /// refused afterwards.
 fn explain_parts(
     parts: &Parts,
-    listener: &Listener,
+    addresses: ServedAddresses<'_>,
     snapshot: &Snapshot,
     found: &mut Option<Arc<ConnectionEntry>>,
 ) -> Result<ExplainOutcome, Refusal> {
+    let ServedAddresses {
+        listener,
+        serves_mcp,
+        ..
+    } = addresses;
     let addressed = identify::address(parts, &listener.allowed_hosts)?;
     let served = ServedConnections::new(&listener.scope, snapshot);
-    if addressed.is_connection_list(served) {
-        return Ok(ExplainOutcome::Listing);
+    match addressed.own_resource(served) {
+        Some(OwnResource::ConnectionList) => return Ok(ExplainOutcome::Listing),
+        Some(OwnResource::Mcp) if serves_mcp => return Ok(ExplainOutcome::Mcp),
+        Some(OwnResource::Mcp) | None => {}
     }
     let identified = identify::identify(addressed, served)?;
     let entry = found.insert(Arc::clone(identified.entry()));

@@ -61,14 +61,28 @@ pub(super) struct Addressed<'r> {
     path: Result<CanonicalPath<'r>, NotCanonical>,
 }
 
+/// A resource that egressd itself serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnResource {
+    /// `GET /` or `HEAD /`: the list of connections.
+    ConnectionList,
+    /// `/mcp`: the Model Context Protocol.
+    Mcp,
+}
+
 impl<'r> Addressed<'r> {
-    /// Returns whether the request is a GET or HEAD of `/` that no connection is mounted at: the
-    /// list of connections.
-    pub(super) fn is_connection_list(&self, served: ServedConnections<'_>) -> bool {
-        self.parts.uri.path() == "/"
-            && matches!(self.parts.method, Method::GET | Method::HEAD)
-            && served.mounted_id().is_none()
-            && self.entry_of_host(served).is_none()
+    /// Returns the resource of egressd that the request names. `None` if the request is for a
+    /// connection, such as one that is mounted at the root.
+    pub(super) fn own_resource(&self, served: ServedConnections<'_>) -> Option<OwnResource> {
+        let resource = match self.parts.uri.path() {
+            "/" if matches!(self.parts.method, Method::GET | Method::HEAD) => {
+                OwnResource::ConnectionList
+            }
+            "/mcp" => OwnResource::Mcp,
+            _ => return None,
+        };
+        let is_mounted = served.mounted_id().is_some() || self.entry_of_host(served).is_some();
+        (!is_mounted).then_some(resource)
     }
 
     /// Returns the live connection that `Host` names.

@@ -23,6 +23,8 @@ pub struct Listener {
 pub struct ListenerService {
     pub(super) worker: Arc<Proxy>,
     pub(super) listener: Listener,
+    /// The scope of the listener, for messages that are answered by other tasks.
+    pub(super) shared_scope: Arc<ListenerScope>,
 }
 
 impl ListenerService {
@@ -34,6 +36,10 @@ impl ListenerService {
             address: Arc::from(&*listener.address),
             ..listener.clone()
         };
-        Self { worker, listener }
+        Self {
+            worker,
+            shared_scope: Arc::new(listener.scope.clone()),
+            listener,
+        }
     }
 }

@@ -5,16 +5,18 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
 use super::authorize::authorize;
+use super::code::RefusalCode;
 use super::deadlines::PassedLimit;
 use super::discovery::listing_response;
 use super::exchange::{Exchange, record_refused_head};
 use super::forward::{ForwardContext, forward};
-use super::identify::{Addressed, address, identify, named_entry};
+use super::identify::{Addressed, OwnResource, address, identify, named_entry};
 use super::listener::ListenerService;
 use super::panics;
 use super::prepare::{Limits, prepare};
@@ -69,21 +71,12 @@ impl Serve for ListenerService {
                 exchange.response.complete_own(response.status());
                 send_generated(response, &head.method, exchange, timers)
             }
+            // Boxed: few requests get here, and the future is large.
+            Ok(PipelineOutcome::Mcp(incoming)) => {
+                Box::pin(self.answer_mcp(&head, incoming, exchange, timers)).await
+            }
             Err(interruption) => {
-                let refusal = match interruption {
-                    Interruption::Refused(refusal) => refusal,
-                    Interruption::LimitPassed(limit) => {
-                        limit.to_refusal(&timers, exchange.timeout())
-                    }
-                };
-                let refusal = if exchange.request.was_sent() {
-                    refusal.after_sending(&head.method)
-                } else {
-                    refusal
-                };
-                exchange.response.refuse(&refusal);
-                let entry = exchange.entry.as_deref();
-                let response = refusal.response(&head.headers, entry, &exchange.request_id);
+                let response = refuse(interruption, &head, &mut exchange, &timers);
                 send_generated(
                     response.map(GeneratedBody::Whole),
                     &head.method,
@@ -122,14 +115,20 @@ impl ListenerService {
                 return Err(refusal);
             }
         };
-        if addressed.is_connection_list(self.connections(&shared.published.current())) {
-            exchange.in_flight.refuse_over_limit()?;
-            let snapshot = shared.published.current();
-            let served = self.connections(&snapshot);
-            let listing = listing_response(&head.headers, served, &self.listener.listings);
-            return Ok(PipelineOutcome::Listing(
-                listing.map(|list| GeneratedBody::Filled(Box::new(list))),
-            ));
+        match addressed.own_resource(self.connections(&shared.published.current())) {
+            Some(OwnResource::ConnectionList) => {
+                exchange.in_flight.refuse_over_limit()?;
+                let snapshot = shared.published.current();
+                let served = self.connections(&snapshot);
+                let listing = listing_response(&head.headers, served, &self.listener.listings);
+                return Ok(PipelineOutcome::Listing(
+                    listing.map(|list| GeneratedBody::Filled(Box::new(list))),
+                ));
+            }
+            Some(OwnResource::Mcp) if worker.mcp.is_some() => {
+                return Ok(PipelineOutcome::Mcp(incoming));
+            }
+            Some(OwnResource::Mcp) | None => {}
         }
 
         // Identify: the connection is found before its routes are checked, so that a refusal
@@ -167,6 +166,55 @@ impl ListenerService {
         Ok(PipelineOutcome::Forwarded(response, slot))
     }
 
+    /// Answers a request to `/mcp`.
+    async fn answer_mcp(
+        &self,
+        head: &Parts,
+        incoming: RequestBody,
+        mut exchange: Exchange,
+        timers: Arc<SocketTimers>,
+    ) -> Response<ResponseBody> {
+        let answered = {
+            let answering = pin!(self.serve_mcp(head, incoming, &mut exchange, &timers));
+            within_limits(answering, &timers, &self.worker.shared.metrics).await
+        };
+        match answered {
+            Ok(mut response) => {
+                exchange.request_id.add_to_response(response.headers_mut());
+                response.map(|body| ResponseBody::mcp(body, timers))
+            }
+            Err(interruption) => {
+                let response = refuse(interruption, head, &mut exchange, &timers);
+                let response = response.map(GeneratedBody::Whole);
+                send_generated(response, &head.method, exchange, timers)
+            }
+        }
+    }
+
+    /// Runs the stages for the request of a tool. A refusal is returned as a response.
+    pub(super) async fn forward_for_tool(
+        &self,
+        head: &Parts,
+        incoming: RequestBody,
+        exchange: &mut Exchange,
+        timers: &Arc<SocketTimers>,
+    ) -> Result<(Response<Box<SearchedBody>>, RequestSlot), Response<Bytes>> {
+        let replied = {
+            let stages = pin!(self.run_stages(head, incoming, exchange, timers));
+            within_limits(stages, timers, &self.worker.shared.metrics).await
+        };
+        let interruption = match replied {
+            Ok(PipelineOutcome::Forwarded(response, slot)) => return Ok((response, slot)),
+            // The target of a tool begins with the id of a connection.
+            Ok(PipelineOutcome::Listing(_) | PipelineOutcome::Mcp(_)) => {
+                let detail = "The tool does not send requests to a connection.";
+                Interruption::Refused(Refusal::new(RefusalCode::RouteNotAllowed, detail))
+            }
+            Err(interruption) => interruption,
+        };
+        Err(refuse(interruption, head, exchange, timers))
+    }
+
     fn address<'r>(&self, head: &'r Parts) -> Result<Addressed<'r>, Refusal> {
         self.worker.shared.admission.refuse_if_draining()?;
         address(head, &self.listener.allowed_hosts)
@@ -199,6 +247,28 @@ enum PipelineOutcome {
     /// The list of connections.
     Listing(Response<GeneratedBody>),
     Forwarded(Response<Box<SearchedBody>>, RequestSlot),
+    /// A request to `/mcp`, whose body is unread.
+    Mcp(RequestBody),
+}
+
+/// Records a refusal, and returns its response.
+#[cold]
+fn refuse(
+    interruption: Interruption,
+    head: &Parts,
+    exchange: &mut Exchange,
+    timers: &SocketTimers,
+) -> Response<Bytes> {
+    let mut refusal = match interruption {
+        Interruption::Refused(refusal) => refusal,
+        Interruption::LimitPassed(limit) => limit.to_refusal(timers, exchange.timeout()),
+    };
+    if exchange.request.was_sent() {
+        refusal = refusal.after_sending(&head.method);
+    }
+    exchange.response.refuse(&refusal);
+    let entry = exchange.entry.as_deref();
+    refusal.response(&head.headers, entry, &exchange.request_id)
 }
 
 /// Completes a response that egressd generates. hyper omits the body of a response to HEAD (RFC

@@ -19,6 +19,7 @@ use super::deadlines;
 use super::discovery::FilledTemplate;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
+use super::mcp::McpBody;
 use super::searched_body::SearchedBody;
 use crate::server::SocketTimers;
 use crate::upstream::{PendingUpload, RequestSlot};
@@ -46,6 +47,7 @@ pub(super) enum GeneratedBody {
 
 enum BodyKind {
     Generated(GeneratedBody),
+    Mcp(McpBody),
     Forwarded(Box<Forwarded>),
 }
 
@@ -58,10 +60,18 @@ impl ResponseBody {
         }
     }
 
+    /// Creates the body of a response to an MCP client, whose exchange has ended.
+    pub(super) fn mcp(body: McpBody, timers: Arc<SocketTimers>) -> Self {
+        Self {
+            kind: BodyKind::Mcp(body),
+            timers,
+        }
+    }
+
     /// Returns whether the agent's upload continues while this response is sent.
     pub(super) fn continues_upload(&self) -> bool {
         match &self.kind {
-            BodyKind::Generated(_) => false,
+            BodyKind::Generated(_) | BodyKind::Mcp(_) => false,
             BodyKind::Forwarded(forwarded) => forwarded.body.has_upload(),
         }
     }
@@ -110,6 +120,9 @@ impl http_body::Body for ResponseBody {
         match &mut this.kind {
             BodyKind::Generated(body) => Poll::Ready(body.next().map(|data| Ok(Frame::data(data)))),
             BodyKind::Forwarded(forwarded) => forwarded.poll(cx, &this.timers),
+            BodyKind::Mcp(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|never| match never {}),
         }
     }
 
@@ -117,6 +130,7 @@ impl http_body::Body for ResponseBody {
         match &self.kind {
             BodyKind::Generated(body) => body.len() == 0,
             BodyKind::Forwarded(forwarded) => forwarded.is_end_stream(),
+            BodyKind::Mcp(body) => body.is_end_stream(),
         }
     }
 
@@ -124,6 +138,7 @@ impl http_body::Body for ResponseBody {
         match &self.kind {
             BodyKind::Generated(body) => SizeHint::with_exact(body.len() as u64),
             BodyKind::Forwarded(forwarded) => forwarded.body.size_hint(),
+            BodyKind::Mcp(body) => body.size_hint(),
         }
     }
 }

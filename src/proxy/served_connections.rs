@@ -41,9 +41,8 @@ impl<'s> ServedConnections<'s> {
 
     /// Returns the connections that agents may use: those that are neither soft-deleted nor
     /// disabled.
-    pub(super) fn usable(self) -> impl Iterator<Item = &'s ConnectionEntry> {
-        let entries = self.snapshot.entries().iter().map(|entry| &**entry);
-        entries.filter(move |entry| {
+    pub(super) fn usable(self) -> impl Iterator<Item = &'s Arc<ConnectionEntry>> {
+        self.snapshot.entries().iter().filter(move |entry| {
             let connection = &entry.connection;
             entry.is_live() && connection.enabled && self.scope.serves(connection.id.as_str())
         })

@@ -298,7 +298,7 @@ impl From<Exhausted> for Refusal {
     fn from(_: Exhausted) -> Self {
         Self::new(
             RefusalCode::Overloaded,
-            "egressd has no memory left for this body, which it must hold whole to sign. The held bodies of all connections share 64 MiB, one connection may hold at most as much as is left for the others, and no body is held while the process is short of memory. Send the request again later.",
+            "egressd has no memory left for this body, which it must hold whole. All held bodies share 64 MiB, one connection may hold at most as much as is left for the others, and no body is held while the process is short of memory. Send the request again later.",
         )
     }
 }

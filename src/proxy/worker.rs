@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::admission::Admission;
 use super::body_budget::BodyBudget;
 use super::connections::{ConnectionResources, WorkerConnection, WorkerConnections};
+use super::mcp::{McpServer, ToolNames};
 use super::request_id::RequestIds;
 use crate::credential::Credentials;
 use crate::snapshot::{ConnectionEntry, PublishedSnapshot};
@@ -30,6 +31,16 @@ pub struct ProxyContext {
     pub credentials: Arc<Credentials>,
     /// The memory for request bodies that are held whole.
     pub body_budget: Arc<BodyBudget>,
+    /// `mcp`; `None` if it is off.
+    pub mcp: Option<McpOptions>,
+}
+
+/// The options of the Model Context Protocol.
+pub struct McpOptions {
+    /// `mcp.max_result_bytes`
+    pub max_result_bytes: usize,
+    /// The names of tools.
+    pub names: Arc<ToolNames>,
 }
 
 /// The data plane of one worker.
@@ -38,12 +49,18 @@ pub struct Proxy {
     pub(super) client: Client,
     pub(super) connections: WorkerConnections,
     pub(super) request_ids: RequestIds,
+    pub(super) mcp: Option<McpServer>,
 }
 
 impl Proxy {
     /// Creates the data plane of a worker that has this upstream client.
     pub fn new(shared: Arc<ProxyContext>, client: Client) -> Self {
+        let server = |options: &McpOptions| {
+            let names = Arc::clone(&options.names);
+            McpServer::new(names, options.max_result_bytes, &shared.body_budget)
+        };
         Self {
+            mcp: shared.mcp.as_ref().map(server),
             connections: WorkerConnections::new(shared.metrics.new_shard()),
             shared,
             client,
@@ -59,6 +76,14 @@ impl Proxy {
         self.client.retain_live(live_keys);
         self.client.close_idle();
         self.shared.metrics.sync_clock();
+        if let Some(mcp) = &self.mcp {
+            let ProxyContext {
+                published,
+                admission,
+                ..
+            } = &*self.shared;
+            mcp.announce(&published.current(), admission.is_draining());
+        }
     }
 
     /// Returns the resources of a connection, which its first permitted request creates.

@@ -25,12 +25,18 @@ const MAX_DRAINED_BYTES: usize = 64 * 1024;
 /// The maximum number of frames that are discarded, however small. Each costs one poll of the task.
 const MAX_DRAINED_FRAMES: usize = 32;
 
-/// The body of an agent's request.
+/// The body of an agent's request, or of a request that egressd sends for an agent.
 pub struct RequestBody {
     /// `None` only while the body is being dropped.
-    incoming: Option<Incoming>,
+    source: Option<Source>,
     /// `None` if the request has no body.
     shared: Option<Arc<SharedBody>>,
+}
+
+enum Source {
+    Socket(Incoming),
+    /// Bytes that are all present; empty once they are read.
+    Memory(Bytes),
 }
 
 /// The state of a body that the service and the task of the socket share.
@@ -67,7 +73,7 @@ pub(super) fn track_unread(
         has_yielded: false,
     });
     let request = request.map(|incoming| RequestBody {
-        incoming: Some(incoming),
+        source: Some(Source::Socket(incoming)),
         shared,
     });
     (request, rest)
@@ -94,6 +100,16 @@ impl Drop for SharedBody {
     }
 }
 
+impl RequestBody {
+    /// Creates a body that does not come from a socket.
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self {
+            source: Some(Source::Memory(bytes)),
+            shared: None,
+        }
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -103,8 +119,12 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
+        let incoming = match &mut this.source {
+            Some(Source::Socket(incoming)) => incoming,
+            Some(Source::Memory(bytes)) if !bytes.is_empty() => {
+                return Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes)))));
+            }
+            Some(Source::Memory(_)) | None => return Poll::Ready(None),
         };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         if let Some(shared) = &this.shared {
@@ -117,12 +137,19 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        match &self.source {
+            Some(Source::Socket(incoming)) => incoming.is_end_stream(),
+            Some(Source::Memory(bytes)) => bytes.is_empty(),
+            None => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let incoming = self.incoming.as_ref();
-        incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Some(Source::Socket(incoming)) => incoming.size_hint(),
+            Some(Source::Memory(bytes)) => SizeHint::with_exact(bytes.len() as u64),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -137,9 +164,11 @@ fn is_last<E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>, incoming: &Incomin
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Some(shared) = &self.shared {
+        if let Some(shared) = &self.shared
+            && let Some(Source::Socket(incoming)) = self.source.take()
+        {
             // The service has not read everything: the task of the socket decides about the rest.
-            *shared.unread.lock() = self.incoming.take();
+            *shared.unread.lock() = Some(incoming);
         }
     }
 }

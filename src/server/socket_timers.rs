@@ -215,6 +215,11 @@ impl SocketTimers {
         self.exchange_deadline.set(self.ticker.time_of(deadline));
     }
 
+    /// Removes the deadline of the exchange.
+    pub fn lift_exchange_limit(&self) {
+        self.exchange_deadline.clear();
+    }
+
     /// Records whether a piece of the agent's body is awaited.
     pub fn set_body_awaited(&self, is_awaited: bool) {
         if is_awaited {

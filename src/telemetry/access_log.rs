@@ -59,6 +59,8 @@ pub struct AccessRecord {
     pub connection: Option<ConnectionId>,
     /// The pattern that allowed the request.
     pub route: Option<String>,
+    /// `mcp` if a tool sent the request; `None` if the agent sent it itself.
+    pub via: Option<&'static str>,
     /// The method as sent; `None` if the head could not be parsed.
     pub method: Option<Method>,
     /// The target as sent. Its query is never written.

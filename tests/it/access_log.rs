@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::connection::Connection;
 use crate::support::{Agent, Program, Sidecar, Upstream, connection};
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "time",
     "level",
     "event",
@@ -17,6 +17,7 @@ const KEYS: [&str; 17] = [
     "upstream_request_id",
     "connection",
     "route",
+    "via",
     "method",
     "path",
     "status",

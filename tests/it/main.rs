@@ -31,6 +31,7 @@ mod management_crowd;
 mod management_page;
 mod management_paging;
 mod management_query;
+mod mcp;
 mod memory;
 mod metrics;
 mod oauth;

@@ -10,7 +10,7 @@ use super::listen::{
 use super::values::{read_ca_roots, read_ceilings, read_connection_paths, read_host, read_secrets};
 use super::{
     AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
-    ManagementSettings, ProxySettings, Settings,
+    ManagementSettings, McpSettings, ProxySettings, Settings,
 };
 use crate::config::document::Value;
 use crate::config::field::Field;
@@ -114,6 +114,7 @@ pub(in crate::config) fn read_settings<'a>(
     let mut named = NamedConnections::default();
     let proxy = section("proxy").and_then(|it| read_proxy(&it, &mut named, read));
     let management = section("management").and_then(|it| read_management(&it, read));
+    let mcp = section("mcp").and_then(|it| read_mcp(&it));
     let egress = section("egress").and_then(|it| read_egress(&it, read.context));
     let log = section("log").and_then(|it| read_log(&it));
     let shutdown_grace_period =
@@ -133,6 +134,7 @@ pub(in crate::config) fn read_settings<'a>(
         Some(Settings {
             proxy: proxy?,
             management: management?,
+            mcp: mcp?,
             egress: egress?,
             connections: connections?,
             secrets: found.secrets?,
@@ -323,6 +325,15 @@ fn reject_lonely<T>(section: &Object<'_>, lonely: &Field<'_>, missing: &str) -> 
         lonely.push(problem.remedy("write both, or neither"));
     }
     None
+}
+
+fn read_mcp(section: &Object<'_>) -> Option<McpSettings> {
+    let enabled = section.read_flag("enabled");
+    let max_result_bytes = section.read_integer("max_result_bytes");
+    Some(McpSettings {
+        enabled: enabled?,
+        max_result_bytes: max_result_bytes?,
+    })
 }
 
 fn read_egress(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<EgressSettings> {

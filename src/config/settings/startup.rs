@@ -30,6 +30,7 @@ impl Settings {
         let Self {
             proxy,
             management,
+            mcp,
             egress,
             log,
             ..
@@ -49,6 +50,8 @@ impl Settings {
             "proxy.write_stall_timeout_seconds" => proxy.write_stall_timeout,
             "management.listen" => management.listen,
             "management.basic_auth" => management.basic_auth.is_some(),
+            "mcp.enabled" => mcp.enabled,
+            "mcp.max_result_bytes" => mcp.max_result_bytes,
             "egress.ca_files" => roots,
             "egress.connect_timeout_seconds" => egress.connect_timeout,
             "egress.pool_idle_timeout_seconds" => egress.pool_idle_timeout,

@@ -110,6 +110,8 @@ pub struct RequestInput<'a> {
 pub struct ServedAddresses<'a> {
     /// The listener that the request arrives on.
     pub listener: &'a Listener,
+    /// The setting `mcp.enabled`.
+    pub serves_mcp: bool,
     /// The TCP ports of all listeners for agents. Port 0 is one that the system chooses.
     pub ports: &'a [u16],
 }

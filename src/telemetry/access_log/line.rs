@@ -29,7 +29,7 @@ struct JsonLine<'a>(Timestamp, &'a AccessRecord);
 impl Serialize for JsonLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(at, record) = self;
-        let mut line = serializer.serialize_struct("JsonLine", 17)?;
+        let mut line = serializer.serialize_struct("JsonLine", 18)?;
         line.serialize_field("time", &Time(*at))?;
         line.serialize_field("level", record.outcome.level())?;
         line.serialize_field("event", "exchange")?;
@@ -37,6 +37,7 @@ impl Serialize for JsonLine<'_> {
         line.serialize_field("upstream_request_id", &record.upstream_request_id)?;
         line.serialize_field("connection", &record.connection)?;
         line.serialize_field("route", &record.route)?;
+        line.serialize_field("via", &record.via)?;
         line.serialize_field("method", &shown_method(record))?;
         line.serialize_field("path", &shown_path(record))?;
         line.serialize_field("status", &record.status.map(|status| status.as_u16()))?;

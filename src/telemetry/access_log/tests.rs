@@ -15,6 +15,7 @@ fn record(path: &str) -> AccessRecord {
         upstream_request_id: None,
         connection: None,
         route: None,
+        via: None,
         method: Some(Method::GET),
         uri: Some(Uri::try_from(path).unwrap()),
         status: Some(StatusCode::FORBIDDEN),

@@ -52,6 +52,8 @@ fn defaults() {
     assert_eq!(settings.proxy.idle_timeout, Duration::from_secs(75));
     assert_eq!(settings.proxy.body_idle_timeout, Duration::from_secs(30));
     assert_eq!(settings.proxy.write_stall_timeout, Duration::from_secs(30));
+    assert!(settings.mcp.enabled);
+    assert_eq!(settings.mcp.max_result_bytes, 262_144);
     assert_eq!(settings.egress.connect_timeout, Duration::from_secs(5));
     assert_eq!(settings.egress.pool_idle_timeout, Duration::from_secs(60));
     assert_eq!(settings.egress.pool_max_idle_per_host, 64);
@@ -82,6 +84,7 @@ proxy:
 management:
   listen: [0.0.0.0:8081]
   basic_auth: {username: u, password: {file: secret}}
+mcp: {enabled: false, max_result_bytes: 2048}
 egress:
   ca_files: [ca.pem]
   connect_timeout_seconds: 10
@@ -153,7 +156,8 @@ fn every_field_in_both_spellings() {
         ];
         assert_eq!(seconds.map(|wait| wait.as_secs()), [6, 7, 8, 9, 10, 11, 13]);
         assert_eq!(settings.ceilings.response.bytes(), 14);
-        assert!(settings.management.basic_auth.is_some());
+        assert_eq!(settings.mcp.max_result_bytes, 2048);
+        assert!(!settings.mcp.enabled && settings.management.basic_auth.is_some());
         assert_eq!(settings.egress.roots.len(), 1);
         assert_eq!(settings.egress.pool_max_idle_per_host, 12);
         assert_eq!(
@@ -172,10 +176,8 @@ fn every_field_in_both_spellings() {
         assert_eq!(loaded.connections.len(), 2);
         assert_eq!(loaded.sources.secrets, [world.path("secret")]);
         assert_eq!(loaded.sources.authorities, [world.path("ca.pem")]);
-        assert_eq!(
-            loaded.sources.settings.as_deref(),
-            Some(world.path("egressd.yaml").as_path())
-        );
+        let file = Some(world.path("egressd.yaml"));
+        assert_eq!(loaded.sources.settings, file);
     }
 }
 
