@@ -31,6 +31,7 @@ NOT_RUN = {
     "clients": "lines of a script that tests/peers/clients/run runs",
     "kubernetes": "needs a cluster; tests/peers/kubernetes.py checks the manifests and these commands",
     "docker": "needs an image; tests/peers/image.py runs it",
+    "install": "needs programs that no check installs",
     "root": "changes the machine; tests/peers/systemd.py checks the units",
     "bench": "the step `side-by-side` of .ci/run runs it",
     "network": "sends requests to public addresses",
