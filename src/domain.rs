@@ -16,6 +16,7 @@ pub mod connection;
 pub mod headers;
 pub mod id;
 pub mod listener_scope;
+pub mod query;
 pub mod route_description;
 pub mod secret;
 pub mod url;

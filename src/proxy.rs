@@ -40,6 +40,7 @@ mod prepare;
 // For `fuzz/fuzz_targets/references.rs`.
 pub mod references;
 pub mod refusal;
+mod refused_head;
 mod request_fields;
 mod request_id;
 mod response_body;
@@ -51,6 +52,7 @@ mod token_retry;
 mod trailers;
 mod upload;
 mod worker;
+mod written_target;
 
 pub use discovery::ListingCache;
 pub use listener::{Listener, ListenerService};

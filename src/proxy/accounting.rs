@@ -85,9 +85,15 @@ pub(super) struct ResponseProgress {
 }
 
 impl ResponseProgress {
-    /// Creates the progress of a head that hyper itself answered with this status.
-    pub(super) fn refused_by_hyper(code: RefusalCode, status: StatusCode) -> Self {
+    /// Creates the progress of a head that hyper rejected. `body_bytes` is the length of the
+    /// document, or `None` if hyper's own answer was sent, which has status 400 for any version.
+    pub(super) fn refused_head(code: RefusalCode, body_bytes: Option<usize>) -> Self {
+        let status = match (code, body_bytes) {
+            (RefusalCode::HttpVersionRefused, None) => StatusCode::BAD_REQUEST,
+            (_, _) => code.status(),
+        };
         Self {
+            body_bytes: body_bytes.unwrap_or_default() as u64,
             status: Some(status),
             code: Some(code),
             is_refusal: true,

@@ -4,15 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
 
 use super::access_record::{ExchangeSummary, PendingRecord};
 use super::accounting::{RequestProgress, ResponseProgress};
 use super::admission::{Admission, InFlight};
 use super::code::RefusalCode;
 use super::request_id::RequestId;
-use crate::server::HeadFault;
 use crate::snapshot::ConnectionEntry;
 use crate::telemetry::AccessLog;
 use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
@@ -140,23 +139,14 @@ impl Drop for Exchange {
     }
 }
 
-/// Records a head that hyper rejected. There is no request to serve.
+/// Records a head that hyper rejected, with its answer. There is no request to serve.
 pub(super) fn record_refused_head(
     admission: &Arc<Admission>,
     log: &AccessLog,
     recorder: &Arc<Recorder>,
     request_id: RequestId,
-    fault: HeadFault,
+    response: ResponseProgress,
 ) {
-    let (code, status) = match fault {
-        HeadFault::Malformed => (RefusalCode::MalformedRequest, StatusCode::BAD_REQUEST),
-        HeadFault::Version => (RefusalCode::HttpVersionRefused, StatusCode::BAD_REQUEST),
-        HeadFault::TargetTooLong => (RefusalCode::TargetTooLong, StatusCode::URI_TOO_LONG),
-        HeadFault::TooLarge => (
-            RefusalCode::HeadersTooLarge,
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        ),
-    };
     // Dropping the exchange records it.
     drop(Exchange {
         recorder: Arc::clone(recorder),
@@ -167,7 +157,7 @@ pub(super) fn record_refused_head(
         route: None,
         record: PendingRecord::new(log, None),
         request: RequestProgress::default(),
-        response: ResponseProgress::refused_by_hyper(code, status),
+        response,
         in_flight: admission.enter(),
     });
 }

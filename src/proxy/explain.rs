@@ -20,6 +20,7 @@ use super::refusal::{Document, Refusal};
 use super::request_fields::{Accept, FieldSources, RequestFields};
 use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::served_connections::ServedConnections;
+use super::written_target::written_query;
 use super::{authorize, forward, identify};
 use crate::credential::signing::X_WEBHOOK_SIGNATURE;
 use crate::reflection;
@@ -166,7 +167,8 @@ fn explain_parts(
     let entry = found.insert(Arc::clone(identified.entry()));
     let permitted = authorize::authorize(identified)?;
     let connection = &entry.connection;
-    let target = forward::upstream_target(connection, permitted.path(), parts.uri.query()).concat();
+    let query = written_query(parts);
+    let target = forward::upstream_target(connection, permitted.path(), query).concat();
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let sources = FieldSources {
         headers: &parts.headers,

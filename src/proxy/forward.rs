@@ -17,6 +17,7 @@ use super::request_fields::{Accept, FieldSources};
 use super::request_id::RequestId;
 use super::searched_body::SearchedBody;
 use super::upload::{RequestUpload, UnsentBody};
+use super::written_target::written_query;
 use super::{cookies, references, response_fields, token_retry, trailers};
 use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
@@ -71,7 +72,7 @@ pub(super) async fn forward(
         },
         credential: &credential,
         method: &parts.method,
-        target: &upstream_target(connection, permitted.path(), parts.uri.query()),
+        target: &upstream_target(connection, permitted.path(), written_query(parts)),
         // A signed body that turned out to be empty is sent without any framing for chunks, so
         // the upstream cannot leave it unread.
         may_reuse_socket: upload.is_empty()

@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use crate::domain::caller::{self, InvalidHost, ServedHost};
 
 /// The most bytes that all fields may have together, with `: ` and the line end of each.
-const MAX_FIELD_BYTES: usize = 64 * 1024;
+pub(super) const MAX_FIELD_BYTES: usize = 64 * 1024;
 
 /// The fields about a request's framing, its destination and its sender.
 #[derive(Default)]

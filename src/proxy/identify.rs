@@ -13,13 +13,14 @@ use super::head_fields::HeadFields;
 use super::refusal::Refusal;
 use super::served_connections::ServedConnections;
 use super::suggestion::nearest_id;
+use super::written_target::target_length;
 use crate::domain::ConnectionId;
 use crate::domain::caller::{ServedHost, check_host};
 use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
 use crate::snapshot::ConnectionEntry;
 
 /// The longest target, in bytes.
-const MAX_TARGET_BYTES: usize = 8 * 1024;
+pub(super) const MAX_TARGET_BYTES: usize = 8 * 1024;
 
 /// How the agent addresses the connection of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,7 @@ pub(super) fn address<'r>(
     // Framing is first, because the end of an ambiguous request is unknown.
     fields.refuse_unclear_framing()?;
     refuse_other_forms(parts)?;
+    refuse_non_ascii_query(parts)?;
     fields.refuse_websocket()?;
     refuse_long_target(parts)?;
     fields.refuse_large_head()?;
@@ -276,14 +278,23 @@ fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
 }
 
 fn refuse_long_target(parts: &Parts) -> Result<(), Refusal> {
-    let length = parts
-        .uri
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
+    let length = target_length(parts);
     if length <= MAX_TARGET_BYTES {
         return Ok(());
     }
     Err(target_too_long(length))
+}
+
+/// Refuses a query with bytes above 0x7f, which `http::Uri` accepts if they are valid UTF-8.
+/// Servers and clients disagree about the charset of such bytes.
+fn refuse_non_ascii_query(parts: &Parts) -> Result<(), Refusal> {
+    match parts.uri.query() {
+        Some(query) if !query.is_ascii() => Err(Refusal::new(
+            RefusalCode::MalformedRequest,
+            "The query has a character outside ASCII. Percent-encode it in UTF-8.",
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Returns the refusal of a target of this many bytes.

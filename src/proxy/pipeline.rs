@@ -10,6 +10,7 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
+use super::accounting::ResponseProgress;
 use super::authorize::authorize;
 use super::code::RefusalCode;
 use super::deadlines::PassedLimit;
@@ -21,11 +22,12 @@ use super::listener::ListenerService;
 use super::panics;
 use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
+use super::refused_head::{refuse_head, replace_query, response_bytes};
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
 use super::served_connections::ServedConnections;
 use super::worker::ProxyContext;
-use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
+use crate::server::{HeadReply, RefusedHead, RequestBody, Serve, SocketTimers};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::upstream::RequestSlot;
@@ -37,12 +39,22 @@ impl Serve for ListenerService {
         body.continues_upload()
     }
 
-    fn head_refused(&self, fault: HeadFault) {
+    fn head_refused(&self, head: RefusedHead<'_>) -> HeadReply {
+        if let Some(replaced) = replace_query(&head) {
+            return replaced;
+        }
+        let refusal = refuse_head(&head);
         let worker = &*self.worker;
         let request_id = worker.request_ids.generate();
+        let answer = head
+            .can_answer
+            .then(|| response_bytes(&refusal, &request_id));
+        let length = answer.as_ref().map(|(_, length)| *length);
         let recorder = worker.connections.unknown_connection_recorder();
         let ProxyContext { admission, log, .. } = &*worker.shared;
-        record_refused_head(admission, log, recorder, request_id, fault);
+        let response = ResponseProgress::refused_head(refusal.code(), length);
+        record_refused_head(admission, log, recorder, request_id, response);
+        answer.map_or(HeadReply::Default, |(bytes, _)| HeadReply::Answer(bytes))
     }
 
     async fn serve(

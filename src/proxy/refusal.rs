@@ -112,6 +112,12 @@ impl Refusal {
         self
     }
 
+    /// Makes the document state a limit in bytes. The size that exceeds it is not known.
+    pub(super) fn limited_to(mut self, limit: usize) -> Self {
+        self.facts = Some(Box::new(Facts::size(limit as u64, None)));
+        self
+    }
+
     /// Makes the document name a similar id or pattern, if there is one.
     pub(super) fn suggesting(mut self, nearest: Option<&impl ToString>) -> Self {
         if let Some(nearest) = nearest {

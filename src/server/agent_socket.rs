@@ -31,7 +31,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::socket_timers::{CLOSE_TIMEOUT, SocketTimers};
+use super::refused_head::{HeadRecord, ends_with_empty_line, is_hyper_answer, is_recorded};
+use super::socket_timers::{CLOSE_TIMEOUT, ReadPlace, SocketTimers};
 
 /// A stream between an agent and this process.
 pub trait AgentStream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {
@@ -77,6 +78,11 @@ pub struct AgentSocket<S: AsFd> {
     /// always, and the size of this type counts for each parked socket.
     unread: Option<Box<Bytes>>,
     closing: bool,
+    /// `true` if the bytes that were read so far end with an empty line. The next head then begins
+    /// with the next read, unless that is in an exchange.
+    ends_with_empty_line: bool,
+    /// The head that is being read, if hyper may refuse it. Boxed, because there is seldom one.
+    head: Option<Box<HeadRecord>>,
     /// The slot among the open sockets; `None` for a socket beyond the limit.
     _slot: Option<OwnedSemaphorePermit>,
 }
@@ -90,6 +96,8 @@ impl<S: AsFd> AgentSocket<S> {
             timers,
             unread: None,
             closing: false,
+            ends_with_empty_line: true,
+            head: None,
             _slot: slot,
         }
     }
@@ -99,12 +107,59 @@ impl<S: AsFd> AgentSocket<S> {
         &self.timers
     }
 
-    /// Puts bytes back that were read but not used. They are the next to be read.
+    /// Puts bytes back that were read but not used. They are the next to be read, and begin with a
+    /// head.
     pub fn put_back(&mut self, bytes: Bytes) {
         // Even an empty value could keep the whole buffer alive that it is a part of.
         if !bytes.is_empty() {
             self.unread = Some(Box::new(bytes));
+            self.ends_with_empty_line = true;
         }
+    }
+
+    /// Takes the record of the last head, with hyper's answer if that was withheld. From now on,
+    /// bytes are written and the socket can be closed.
+    pub(super) fn take_head(&mut self) -> Box<HeadRecord> {
+        self.head.take().unwrap_or_default()
+    }
+
+    /// Records the bytes of a head that hyper may refuse.
+    fn record_head(&mut self, place: ReadPlace, read: &[u8]) {
+        let ended_with_empty_line = self.ends_with_empty_line;
+        self.ends_with_empty_line = ends_with_empty_line(read);
+        match place {
+            ReadPlace::Elsewhere => {}
+            ReadPlace::Head if !ended_with_empty_line => {
+                if let Some(head) = &mut self.head {
+                    head.append(read);
+                }
+            }
+            ReadPlace::HeadStart | ReadPlace::Head => {
+                if is_recorded(read, self.ends_with_empty_line) {
+                    self.head = Some(HeadRecord::new(read));
+                } else if self.head.is_some() {
+                    self.head = None;
+                }
+            }
+        }
+    }
+
+    /// Withholds hyper's own answer to a head that it refuses. Returns `false` for all other bytes.
+    fn withholds(&mut self, bytes: &[u8]) -> bool {
+        // The first digit of the status of a response.
+        if bytes.get(9) != Some(&b'4') {
+            return false;
+        }
+        let is_withheld = self.timers.is_awaiting_head() && is_hyper_answer(bytes);
+        if is_withheld {
+            bytes.clone_into(&mut self.head.get_or_insert_default().answer);
+        }
+        is_withheld
+    }
+
+    fn is_answer_withheld(&self) -> bool {
+        let head = self.head.as_ref();
+        head.is_some_and(|head| !head.answer.is_empty())
     }
 
     /// Fails if a presence check is due and the agent has closed or reset its socket.
@@ -137,6 +192,7 @@ impl<S: AgentStream> AgentSocket<S> {
     /// before, so the socket has to be closed.
     pub async fn park(&mut self) -> bool {
         self.timers.set_parked(true);
+        self.head = None;
         let has_bytes = poll_fn(|cx| self.poll_parked(cx)).await;
         self.timers.set_parked(false);
         has_bytes
@@ -187,13 +243,18 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
             Some(mut unread) => {
                 let length = unread.len().min(buf.remaining());
                 buf.put_slice(&unread.split_to(length));
-                self.put_back(*unread);
+                // Even an empty value could keep the whole buffer alive that it is a part of.
+                self.unread = Some(unread).filter(|unread| !unread.is_empty());
                 Poll::Ready(Ok(()))
             }
         };
         let has_bytes = buf.filled().len() > before;
-        if has_bytes || result.is_pending() {
-            self.timers.record_read(has_bytes);
+        if has_bytes {
+            let place = self.timers.record_read(true);
+            let read = buf.filled().get(before..).unwrap_or_default();
+            self.record_head(place, read);
+        } else if result.is_pending() {
+            self.timers.record_read(false);
         }
         result
     }
@@ -206,6 +267,9 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_presence()?;
+        if self.withholds(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_write(result)
     }
@@ -216,6 +280,11 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_presence()?;
+        if let Some(first) = slices.first()
+            && self.withholds(first)
+        {
+            return Poll::Ready(Ok(first.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note_write(result)
     }
@@ -234,6 +303,10 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_answer_withheld() {
+            // hyper closes the socket after its answer, but the socket is still needed.
+            return Poll::Ready(Ok(()));
+        }
         if !self.closing {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.closing = true;

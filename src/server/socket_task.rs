@@ -6,20 +6,25 @@
 //! (`SocketTimers::take_parking_request`), the connection is taken apart, and the socket waits
 //! without it.
 
+use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWrite as _;
 
 use super::agent_socket::{AgentSocket, AgentStream};
+use super::refused_head::{HeadFault, HeadReply, RefusedHead, WrittenTarget};
 use super::request_body::{self, RequestBody, UnreadBody};
 use super::socket_timers::SocketTimers;
 
@@ -32,13 +37,15 @@ const MAX_FIELDS: usize = 100;
 /// A service that answers requests.
 pub trait Serve: Send + Sync + 'static {
     /// The body of its responses. An error aborts the exchange.
-    type Body: http_body::Body<Data = bytes::Bytes, Error: std::error::Error + Send + Sync>
+    type Body: http_body::Body<Data = Bytes, Error: std::error::Error + Send + Sync>
         + Send
         + 'static;
 
-    /// Called after hyper has answered bytes that are not a valid request head. The socket is
-    /// closed.
-    fn head_refused(&self, _fault: HeadFault) {}
+    /// Called when hyper has refused bytes as a request head. The socket is closed after the
+    /// answer, unless the head is replaced.
+    fn head_refused(&self, _head: RefusedHead<'_>) -> HeadReply {
+        HeadReply::Default
+    }
 
     /// Returns whether the request's body is still being sent to an upstream while this response is
     /// sent. The socket is then kept if the upload succeeds.
@@ -54,40 +61,6 @@ pub trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
-/// The reasons for which hyper rejects a request head, by its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadFault {
-    /// The head is malformed: 400.
-    Malformed,
-    /// The HTTP version is invalid or unsupported: 400.
-    Version,
-    /// The target alone exceeds the limit of the head: 414.
-    TargetTooLong,
-    /// The head has too many bytes or fields: 431.
-    TooLarge,
-}
-
-impl HeadFault {
-    /// Returns the fault of an error with which hyper ended a socket. `None` if the error is of
-    /// another kind, or a preface of HTTP/2: hyper answers neither.
-    fn from_hyper(error: &hyper::Error) -> Option<Self> {
-        if !error.is_parse() || error.is_parse_version_h2() {
-            return None;
-        }
-        // hyper distinguishes these errors only by the names in their `Debug` output.
-        let named = |name| format!("{error:?}").contains(name);
-        Some(if error.is_parse_too_large() && named("UriTooLong") {
-            Self::TargetTooLong
-        } else if error.is_parse_too_large() {
-            Self::TooLarge
-        } else if named("Version") {
-            Self::Version
-        } else {
-            Self::Malformed
-        })
-    }
-}
-
 /// Serves one socket until either side closes it or a limit cuts it off.
 // The task takes most of the memory of a parked socket, and it has the size of its largest state
 // all the time. So hyper's connection is boxed, and no function here is an `async fn`.
@@ -100,14 +73,18 @@ pub fn serve_socket<S: Serve>(
     server: Arc<S>,
 ) -> impl Future<Output = ()> + Send {
     async move {
+        let mut target = None;
         while socket.park().await {
-            match serve_until_idle(socket, &server).await {
+            match serve_until_idle(socket, &server, target.take()).await {
                 ServeEnd::Idle(idle) => socket = idle,
-                ServeEnd::Closed(fault) => {
-                    if let Some(fault) = fault {
-                        server.head_refused(fault);
+                ServeEnd::Closed => return,
+                ServeEnd::Refused(idle, refused) => {
+                    socket = idle;
+                    match refused.reply(&mut socket, &*server) {
+                        Ok(written) => target = Some(written),
+                        // Boxed, because this is rare.
+                        Err(answer) => return Box::pin(send_last(socket, answer)).await,
                     }
-                    return;
                 }
             }
         }
@@ -118,20 +95,80 @@ pub fn serve_socket<S: Serve>(
 enum ServeEnd<I: AgentStream> {
     /// The socket is to be parked.
     Idle(AgentSocket<I>),
-    /// The socket is closed, possibly because hyper rejected a head.
-    Closed(Option<HeadFault>),
+    /// The socket is closed.
+    Closed,
+    /// hyper has refused a head.
+    Refused(AgentSocket<I>, Refused),
 }
 
-/// Serves requests until the socket has been idle for a while or has to be closed.
+/// A head that hyper has refused.
+struct Refused {
+    fault: HeadFault,
+    /// The bytes that hyper has read but not consumed.
+    unparsed: Bytes,
+}
+
+impl Refused {
+    /// Passes the head to the service. Returns the target of a replaced head, which is then the
+    /// next to be read, or otherwise the last bytes that are to be sent.
+    fn reply(
+        self,
+        socket: &mut AgentSocket<impl AgentStream>,
+        server: &impl Serve,
+    ) -> Result<Box<WrittenTarget>, Vec<u8>> {
+        let Self { fault, unparsed } = self;
+        let record = socket.take_head();
+        match server.head_refused(record.refused_head(fault, &unparsed)) {
+            HeadReply::Default => Err(record.answer),
+            HeadReply::Answer(answer) => Err(answer.into()),
+            HeadReply::Replace { mut head, target } => {
+                head.extend_from_slice(&unparsed);
+                socket.put_back(head.into());
+                Ok(Box::new(target))
+            }
+        }
+    }
+}
+
+/// Sends the last bytes of a socket and closes it, within the limits of the socket.
+async fn send_last(mut socket: AgentSocket<impl AgentStream>, bytes: Vec<u8>) {
+    let mut rest = bytes.as_slice();
+    let sending = poll_fn(|cx| {
+        let timers = Arc::clone(socket.timers());
+        timers.register_waker(cx.waker());
+        if timers.must_close() && !timers.is_closing() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut socket = Pin::new(&mut socket);
+        while !rest.is_empty() {
+            match ready!(socket.as_mut().poll_write(cx, rest))? {
+                0 => return Poll::Ready(Ok(())),
+                written => rest = rest.get(written..).unwrap_or_default(),
+            }
+        }
+        ready!(socket.as_mut().poll_flush(cx))?;
+        socket.poll_shutdown(cx)
+    });
+    // An agent that has left gets no answer.
+    let _: io::Result<()> = sending.await;
+}
+
+/// Serves requests until the socket has been idle for a while or has to be closed. The first
+/// request gets `target` as an extension.
 fn serve_until_idle<S: Serve, I: AgentStream>(
     socket: AgentSocket<I>,
     server: &Arc<S>,
+    target: Option<Box<WrittenTarget>>,
 ) -> impl Future<Output = ServeEnd<I>> + Send + use<S, I> {
+    let target = Cell::new(target);
     let timers = Arc::clone(socket.timers());
     let service = {
         let (server, timers) = (Arc::clone(server), Arc::clone(&timers));
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
             timers.begin_exchange();
+            if let Some(target) = target.take() {
+                request.extensions_mut().insert(*target);
+            }
             let (server, timers) = (Arc::clone(&server), Arc::clone(&timers));
             let (request, rest) = request_body::track_unread(request, &timers);
             ResponseFuture {
@@ -167,10 +204,17 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
                 socket.put_back(parts.read_buf);
                 ServeEnd::Idle(socket)
             }
-            // Other errors of the agent's side need no report: exchanges in flight record their own
-            // outcome.
             BusyEnd::Closed(closed) => {
-                ServeEnd::Closed(closed.err().as_ref().and_then(HeadFault::from_hyper))
+                match closed.err().as_ref().and_then(HeadFault::from_hyper) {
+                    Some(fault) => {
+                        let parts = busy.connection.into_parts();
+                        let unparsed = parts.read_buf;
+                        ServeEnd::Refused(parts.io.into_inner(), Refused { fault, unparsed })
+                    }
+                    // Other errors of the agent's side need no report: exchanges in flight record
+                    // their own outcome.
+                    None => ServeEnd::Closed,
+                }
             }
         }
     }

@@ -47,6 +47,7 @@ mod deadline;
 mod eviction;
 mod last_event;
 mod parking;
+mod reads;
 mod stall;
 mod state;
 mod ticker;
@@ -59,6 +60,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use self::deadline::{Deadline, NEVER};
+pub(super) use self::reads::ReadPlace;
 use self::state::SocketState;
 pub use self::ticker::{SocketCounts, Ticker};
 
@@ -129,15 +131,6 @@ pub enum ExceededLimit {
 
 /// Methods for the task of the socket.
 impl SocketTimers {
-    /// Records a read. During an exchange, a read that returned nothing shows that hyper holds no
-    /// bytes after the request.
-    pub(super) fn record_read(&self, has_bytes: bool) {
-        self.has_unparsed.store(has_bytes, Relaxed);
-        if has_bytes && self.state().is_idle() {
-            self.enter(SocketState::Head, self.limits.header_read);
-        }
-    }
-
     /// Returns true if a presence check is due, and marks it as done.
     pub(super) fn take_presence_check(&self) -> bool {
         let is_due = &self.is_presence_check_due;

@@ -46,6 +46,7 @@ use super::failure::{ExchangeFailure, Failure, ProtocolFault, TlsFault};
 use super::frame_budget::{BudgetedSocket, SessionState};
 use super::head::RequestHead;
 use super::tls;
+use crate::domain::query::escape_query;
 use crate::telemetry::metrics::SocketCountGuard;
 
 /// The flow-control window of a stream, in bytes. That much of a response is held if the agent
@@ -201,14 +202,7 @@ fn to_http_request(head: &RequestHead<'_>) -> Option<Request<()>> {
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(Scheme::HTTPS);
     uri.authority = Some(Authority::try_from(head.authority).ok()?);
-    let written = head.target.concat();
-    let target = PathAndQuery::try_from(written.as_slice()).ok()?;
-    // `PathAndQuery` drops a fragment. The target that was matched must be the one that is sent
-    // (S2).
-    if target.as_str().as_bytes() != written {
-        return None;
-    }
-    uri.path_and_query = Some(target);
+    uri.path_and_query = Some(path_and_query(&head.target.concat())?);
     let mut request = Request::new(());
     *request.version_mut() = Version::HTTP_2;
     *request.method_mut() = head.method.clone();
@@ -221,6 +215,21 @@ fn to_http_request(head: &RequestHead<'_>) -> Option<Request<()>> {
         fields.insert(header::CONTENT_LENGTH, length.into());
     }
     Some(request)
+}
+
+/// Translates a target for hyper. `"`, `<` and `>` in the query are percent-encoded, because h2
+/// takes a target only in this type, which rejects them.
+fn path_and_query(written: &[u8]) -> Option<PathAndQuery> {
+    let target = match PathAndQuery::try_from(written) {
+        Ok(target) => target,
+        Err(_) => {
+            let escaped = escape_query(std::str::from_utf8(written).ok()?)?;
+            return path_and_query(escaped.as_bytes());
+        }
+    };
+    // `PathAndQuery` drops a fragment. The target that was matched must be the one that is sent
+    // (S2).
+    (target.as_str().as_bytes() == written).then_some(target)
 }
 
 /// Reasons of failures that hyper's errors do not carry.

@@ -311,10 +311,15 @@ fn bytes_that_no_target_may_have() {
     for part in bytes {
         let target = [b"/crm/files/a", part.as_slice(), b"b"].concat();
         let reply = ask(&sidecar, &target);
-        assert_eq!(reply.status, 400, "{part:?} got {reply:?}");
-        if !reply.body.is_empty() {
-            reply.refused(400, "path_not_canonical");
-        }
+        // The parser does not keep heads with the last of these bytes.
+        let is_known = part.is_ascii() && !matches!(part.as_slice(), [b'`' | 0x01 | 0x7f]);
+        let is_text = part == "\u{e4}".as_bytes();
+        let code = if is_known || is_text {
+            "path_not_canonical"
+        } else {
+            "malformed_request"
+        };
+        reply.refused(400, code);
     }
     assert_eq!(up.sockets(), 0);
 }

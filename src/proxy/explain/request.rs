@@ -9,7 +9,9 @@ use super::super::identify::{not_canonical, target_too_long};
 use super::super::listener::Listener;
 use super::super::refusal::Refusal;
 use crate::domain::caller::{self, ServedHost};
+use crate::domain::query::escape_query;
 use crate::route::CanonicalPath;
+use crate::server::WrittenTarget;
 
 /// The most headers of a request. hyper answers a request that has more with 431 itself.
 const MAX_HEADERS: usize = 100;
@@ -149,7 +151,9 @@ pub(super) fn parse_request(
     refuse_own_host_over_https(request.target, served)?;
     let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
     let headers = parse_headers(request.headers, host)?;
-    let Ok(uri) = Uri::try_from(path) else {
+    // As for a request whose head was replaced.
+    let escaped = escape_query(path);
+    let Ok(uri) = Uri::try_from(escaped.as_deref().unwrap_or(path)) else {
         if path.len() > MAX_URI_BYTES {
             return Ok(Err(target_too_long(path.len())));
         }
@@ -171,6 +175,9 @@ pub(super) fn parse_request(
     *parsed.method_mut() = method;
     *parsed.uri_mut() = uri;
     *parsed.headers_mut() = headers;
+    if escaped.is_some() {
+        parsed.extensions_mut().insert(WrittenTarget(path.into()));
+    }
     Ok(Ok(parsed.into_parts().0))
 }
 

@@ -42,16 +42,18 @@ async fn parse_with_hyper(bytes: String) -> (String, Option<HeadFault>) {
 
 #[tokio::test]
 async fn faults_of_heads_that_hyper_refuses_are_distinguished() {
-    use HeadFault::{Malformed, TargetTooLong, TooLarge, Version};
+    use HeadFault::{Field, Framing, Method, Target, TargetTooLong, TooLarge, Version};
     let get = |rest: String| format!("GET / HTTP/1.1\r\n{rest}\r\n");
     let field = |length| format!("A: {}\r\n", "a".repeat(length));
     for (bytes, status, fault) in [
-        ("no head\r\n\r\n".to_owned(), "400", Some(Malformed)),
-        (get("a b: c\r\n".to_owned()), "400", Some(Malformed)),
+        ("\x16\x03\x01\r\n\r\n".to_owned(), "400", Some(Method)),
+        ("no head\r\n\r\n".to_owned(), "400", Some(Target)),
+        ("GET /<\\> HTTP/1.1\r\n\r\n".to_owned(), "400", Some(Target)),
+        (get("a b: c\r\n".to_owned()), "400", Some(Field)),
         (
             get("Content-Length: -1\r\n".to_owned()),
             "400",
-            Some(Malformed),
+            Some(Framing),
         ),
         ("GET / HTTP/7.3\r\n\r\n".to_owned(), "400", Some(Version)),
         (

@@ -43,6 +43,10 @@ impl SocketState {
         matches!(self, Self::Accepted | Self::Idle)
     }
 
+    pub(super) fn awaits_head(self) -> bool {
+        self.is_idle() || self == Self::Head
+    }
+
     pub(super) fn is_exchange(self) -> bool {
         matches!(self, Self::Exchange | Self::Responding | Self::Streaming)
     }

@@ -164,6 +164,10 @@ fn explain_gives_the_answer_of_the_proxy() {
     assert_eq!(ran.out.lines().count(), 6, "{}", ran.out);
     let last = "  unchecked   body size, limits, name, address, TLS, token, response\n";
     assert!(ran.out.ends_with(last), "{}", ran.out);
+    let ran = explained("GET", "/crm/users/1?q=\"a\"&<b>");
+    assert!(ran.out.contains("/users/1?q=\"a\"&<b>"), "{}", ran.out);
+    let ran = explained("GET", "/crm/users/1?caf\u{e9}");
+    assert!(ran.out.contains("400 malformed_request"), "{}", ran.out);
     let ran = explained("GET", &long);
     assert!(ran.out.contains("414 target_too_long"), "{}", ran.out);
 }

@@ -1,6 +1,6 @@
 //! Request lines, targets, hosts and fields.
 
-use super::{post, refusal_is_well_made, refused_and_closed, world};
+use super::{post, refused_and_closed, world};
 use crate::support::message::text;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
@@ -79,9 +79,9 @@ fn unsupported_versions() {
     // F-23
     refused_and_closed(&[
         ("GET /crm/x\r\n\r\n", 400),
-        ("GET /crm/x HTTP/1.2\r\nHost: localhost\r\n\r\n", 400),
-        ("GET /crm/x HTTP/2.0\r\nHost: localhost\r\n\r\n", 400),
-        ("GET /crm/x http/1.1\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /crm/x HTTP/1.2\r\nHost: localhost\r\n\r\n", 505),
+        ("GET /crm/x HTTP/2.0\r\nHost: localhost\r\n\r\n", 505),
+        ("GET /crm/x http/1.1\r\nHost: localhost\r\n\r\n", 505),
     ]);
 }
 
@@ -181,7 +181,7 @@ fn targets_that_are_not_origin_form() {
         let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let reply = Agent::connect(&sidecar).exchange(request);
         assert_eq!(reply.status, 400, "{line} got {reply:?}");
-        refusal_is_well_made(&reply);
+        reply.problem();
     }
     assert_eq!(up.sockets(), 0);
 }
@@ -309,7 +309,7 @@ fn heads_that_are_too_large() {
         let request = format!("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         let reply = agent.exchange(request);
         assert_eq!(reply.status, 431, "{reply:?}");
-        refusal_is_well_made(&reply);
+        reply.problem();
         assert_eq!(up.sockets(), 0);
     }
 }
