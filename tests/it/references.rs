@@ -96,7 +96,7 @@ fn an_agent_that_follows_links_stays_in_its_connection() {
     // F-275
     let evil = Upstream::reply(concat!(
         "HTTP/1.1 200 OK\r\nLink: </b/secrets>; rel=\"next\"\r\n",
-        "Link: <../b/secrets>; rel=\"prev\", <//localhost/b/secrets>\r\nContent-Length: 0\r\n\r\n",
+        "Link: <../b/secrets>; rel=\"prev\", <//example.com/b/secrets>\r\nContent-Length: 0\r\n\r\n",
     ));
     let api = Upstream::body("secret");
     let sidecar = Sidecar::with(connection("a").allow("/").upstream(&evil))
@@ -110,7 +110,7 @@ fn an_agent_that_follows_links_stays_in_its_connection() {
     // Under `/a/`, the path `/b/secrets` belongs to the upstream of `a`.
     let links = [
         "</a/b/secrets>; rel=\"next\"",
-        "</a/b/secrets>; rel=\"prev\", <https://localhost/b/secrets>",
+        "</a/b/secrets>; rel=\"prev\", <https://example.com/b/secrets>",
     ];
     assert_eq!(reply.expect_status(200).fields.all("link"), links, "{host}");
     agent.get("/a/b/secrets").expect_status(200);

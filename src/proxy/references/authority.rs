@@ -8,8 +8,8 @@ use crate::domain::BaseUrl;
 use crate::domain::caller::is_local;
 
 impl ReferenceContext<'_> {
-    /// Returns whether a reference of another scheme than `https` may name egressd itself. `whole`
-    /// is the reference with its query.
+    /// Returns whether a reference may name egressd itself. The scheme makes no difference: egressd
+    /// does not accept TLS, but a proxy before it may. `whole` is the reference with its query.
     pub(super) fn leads_back(&self, authority: &[u8], whole: &[u8]) -> bool {
         // Some old clients took `?` and `#` as part of the authority, up to the next slash
         // (CVE-2016-8624).

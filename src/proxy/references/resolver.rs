@@ -51,7 +51,10 @@ impl<'a> Resolver<'a> {
             {
                 or_root(path).to_vec()
             }
-            Reference::Http { authority, .. } | Reference::OtherScheme { authority }
+            Reference::Https { authority, .. }
+            | Reference::Http { authority, .. }
+            | Reference::OtherScheme { authority }
+            | Reference::Network { authority, .. }
                 if !authority.is_empty() && context.leads_back(authority, whole) =>
             {
                 return None;

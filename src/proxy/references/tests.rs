@@ -113,6 +113,10 @@ fn references_become_what_the_agent_can_follow() {
         ("ftp://example.com/c", Some("ftp://example.com/c")),
         // Unclear, or egressd itself.
         ("http://127.0.0.1:8080/erp/x", None),
+        ("https://u@127.0.0.1:8080/erp/x", None),
+        ("//127.0.0.1:8080/erp/x", None),
+        ("https://u@127.0.0.1:8080/erp/x", None),
+        ("//127.1:8080/erp/x", None),
         ("ws://127.0.0.1:8080/erp/x", None),
         ("gopher://localhost:8080/1", None),
         ("http+unix://%2Frun%2Fegressd.sock/erp/x", None),

@@ -60,7 +60,11 @@ pub(crate) fn leads_elsewhere(from: &Url, reference: &str, prefix: &str, ports: 
         Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
         None => false,
     };
-    // egressd does not accept TLS.
+    // egressd does not accept TLS. A proxy before it may, at the authority of the page.
+    let is_tls = matches!(url.scheme(), "https" | "wss");
+    if is_tls && (url.host(), url.port()) == (from.host(), from.port()) {
+        return true;
+    }
     let is_plain = matches!(url.scheme(), "http" | "ws");
     if !is_plain
         || !is_own_host
