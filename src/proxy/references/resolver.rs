@@ -159,16 +159,18 @@ impl<'a> Reference<'a> {
 
     /// Parses what follows a scheme in lower case and its colon.
     fn parse_absolute(scheme: &[u8], rest: &'a [u8]) -> Option<Self> {
-        let hierarchical = rest.strip_prefix(b"//");
-        let (authority, path) = split_at_any(hierarchical.unwrap_or_default(), b"/");
         if scheme != b"http" && scheme != b"https" {
             // Schemes such as `http+unix` name a socket, which egressd may listen on.
             let names_socket = [&b"http"[..], b"unix"]
                 .iter()
                 .any(|name| memchr::memmem::find(scheme, name).is_some());
+            // Some contain a URL, such as `feed:http://example.com`.
+            let start = memchr::memmem::find(rest, b"//").map_or(rest.len(), |at| at + 2);
+            let (authority, _) = split_at_any(rest.get(start..)?, b"/");
             return (!names_socket).then_some(Self::OtherScheme { authority });
         }
-        (hierarchical.is_some() && is_clear(authority)).then_some(if scheme == b"http" {
+        let (authority, path) = split_at_any(rest.strip_prefix(b"//")?, b"/");
+        is_clear(authority).then_some(if scheme == b"http" {
             Self::Http { authority, path }
         } else {
             Self::Https { authority, path }

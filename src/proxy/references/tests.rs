@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
-use super::{FIELDS, ReferenceContext, rewrite};
+use super::{FIELDS, ReferenceContext, Syntax, rewrite};
 use crate::domain::BaseUrl;
 use crate::proxy::response_fields::is_reference_field;
 
@@ -68,69 +68,77 @@ fn the_documentation_lists_exactly_the_fields() {
 #[test]
 fn references_become_what_the_agent_can_follow() {
     // F-128
-    let rows = [
-        ("https://api.test:8443/v1/c?d#e", Some("/crm/c?d#e")),
-        ("HTTPS://API.TEST:8443/v1/c", Some("/crm/c")),
-        ("/v1/c", Some("/crm/c")),
-        ("c", Some("/crm/a/c")),
-        ("?r", Some("/crm/a/b?r")),
-        ("#f", Some("/crm/a/b?q#f")),
-        ("", Some("/crm/a/b?q")),
-        ("/v1/", Some("/crm/")),
+    for (value, expected) in [
+        ("https://api.test:8443/v1/c?d#e", "/crm/c?d#e"),
+        ("HTTPS://API.TEST:8443/v1/c", "/crm/c"),
+        ("/v1/c", "/crm/c"),
+        ("c", "/crm/a/c"),
+        ("?r", "/crm/a/b?r"),
+        ("#f", "/crm/a/b?q#f"),
+        ("", "/crm/a/b?q"),
+        ("/v1/", "/crm/"),
         // Plain HTTP on the base URL's host, as servers behind a TLS proxy write it.
-        ("http://api.test/v1/c?d", Some("/crm/c?d")),
-        ("http://api.test:80/v1/c", Some("/crm/c")),
-        ("http://API.test:8443/v1/./c", Some("/crm/c")),
-        ("http://api.test:/v1/c", Some("/crm/c")),
-        (
-            "http://api.test:8444/v1/c",
-            Some("http://api.test:8444/v1/c"),
-        ),
-        (
-            "http://user@api.test/v1/c",
-            Some("http://user@api.test/v1/c"),
-        ),
-        ("http://api.test/v2/c", Some("http://api.test/v2/c")),
-        ("http://api.test/v1/../c", Some("http://api.test/v1/../c")),
+        ("http://api.test/v1/c?d", "/crm/c?d"),
+        ("http://api.test:80/v1/c", "/crm/c"),
+        ("http://API.test:8443/v1/./c", "/crm/c"),
+        ("http://api.test:/v1/c", "/crm/c"),
+        ("http://api.test:8444/v1/c", "http://api.test:8444/v1/c"),
+        ("http://user@api.test/v1/c", "http://user@api.test/v1/c"),
+        ("http://api.test/v2/c", "http://api.test/v2/c"),
+        ("http://api.test/v1/../c", "http://api.test/v1/../c"),
         (
             "http://api.test.example/v1/c",
-            Some("http://api.test.example/v1/c"),
+            "http://api.test.example/v1/c",
         ),
-        ("https://api.test/v1/c", Some("https://api.test/v1/c")),
+        ("https://api.test/v1/c", "https://api.test/v1/c"),
         // Outside the base URL, or not the same for all clients.
-        ("/v1", Some("https://api.test:8443/v1")),
-        ("/v10/c", Some("https://api.test:8443/v10/c")),
-        ("/erp/c", Some("https://api.test:8443/erp/c")),
-        ("/v1/%2e%2e/c", Some("https://api.test:8443/v1/%2e%2e/c")),
-        ("/v1//c", Some("https://api.test:8443/v1//c")),
-        ("/v1/.//c", Some("https://api.test:8443/v1//c")),
-        ("/v1/c%2fd", Some("https://api.test:8443/v1/c%2fd")),
-        ("/v1/é", Some("https://api.test:8443/v1/é")),
-        ("//example.com/v1/c", Some("https://example.com/v1/c")),
-        ("data:text/plain,c", Some("data:text/plain,c")),
-        ("urn:ietf:rfc:8288", Some("urn:ietf:rfc:8288")),
-        ("mailto:a@example.com", Some("mailto:a@example.com")),
-        ("ftp://example.com/c", Some("ftp://example.com/c")),
-        // Unclear, or egressd itself.
-        ("http://127.0.0.1:8080/erp/x", None),
-        ("https://u@127.0.0.1:8080/erp/x", None),
-        ("//127.0.0.1:8080/erp/x", None),
-        ("https://u@127.0.0.1:8080/erp/x", None),
-        ("//127.1:8080/erp/x", None),
-        ("ws://127.0.0.1:8080/erp/x", None),
-        ("gopher://localhost:8080/1", None),
-        ("http+unix://%2Frun%2Fegressd.sock/erp/x", None),
-        ("unix:/run/egressd.sock", None),
-        ("\\\\example.com\\c", None),
-        ("https:/example.com", None),
-        ("http://a@b@example.com/", None),
-        ("/v1/\tc", None),
-    ];
+        ("/v1", "https://api.test:8443/v1"),
+        ("/v10/c", "https://api.test:8443/v10/c"),
+        ("/erp/c", "https://api.test:8443/erp/c"),
+        ("/v1/%2e%2e/c", "https://api.test:8443/v1/%2e%2e/c"),
+        ("/v1//c", "https://api.test:8443/v1//c"),
+        ("/v1/.//c", "https://api.test:8443/v1//c"),
+        ("/v1/c%2fd", "https://api.test:8443/v1/c%2fd"),
+        ("/v1/é", "https://api.test:8443/v1/é"),
+        ("//example.com/v1/c", "https://example.com/v1/c"),
+        ("data:text/plain,c", "data:text/plain,c"),
+        ("urn:ietf:rfc:8288", "urn:ietf:rfc:8288"),
+        ("mailto:a@example.com", "mailto:a@example.com"),
+        ("ftp://example.com/c", "ftp://example.com/c"),
+        ("feed:http://example.com/c", "feed:http://example.com/c"),
+    ] {
+        check_in_all_fields(value, Some(expected));
+    }
+}
+
+#[test]
+fn references_that_are_unclear_or_name_egressd_are_dropped() {
+    // F-237, F-275
+    for value in [
+        "http://127.0.0.1:8080/erp/x",
+        "https://u@127.0.0.1:8080/erp/x",
+        "//127.0.0.1:8080/erp/x",
+        "https://u@127.0.0.1:8080/erp/x",
+        "//127.1:8080/erp/x",
+        "ws://127.0.0.1:8080/erp/x",
+        "gopher://localhost:8080/1",
+        "feed:http://localhost:8080/erp/x",
+        "http+unix://%2Frun%2Fegressd.sock/erp/x",
+        "unix:/run/egressd.sock",
+        "\\\\example.com\\c",
+        "https:/example.com",
+        "http://a@b@example.com/",
+        "/v1/\tc",
+    ] {
+        check_in_all_fields(value, None);
+    }
+}
+
+/// Checks one value in each field that holds one reference.
+fn check_in_all_fields(value: &str, expected: Option<&str>) {
     for (name, syntax) in &FIELDS {
-        if matches!(syntax, super::Syntax::Reference) {
-            for (value, expected) in rows {
-                check(name.as_str(), value, expected);
-            }
+        if matches!(syntax, Syntax::Reference) {
+            check(name.as_str(), value, expected);
         }
     }
 }
