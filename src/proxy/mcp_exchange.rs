@@ -43,7 +43,7 @@ impl ListenerService {
         };
         let (sender, mut calls) = mpsc::channel(1);
         let agent = AgentRequest {
-            snapshot: Arc::clone(&worker.shared.published.current()),
+            published: Arc::clone(&worker.shared.published),
             scope: Arc::clone(&self.shared_scope),
             calls: sender,
         };

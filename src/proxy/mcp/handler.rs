@@ -19,7 +19,7 @@ use super::listing::{ToolNames, list_page};
 use super::result;
 use crate::domain::ListenerScope;
 use crate::proxy::served_connections::ServedConnections;
-use crate::snapshot::Snapshot;
+use crate::snapshot::PublishedSnapshot;
 
 /// The time for which clients may use a list, in milliseconds.
 const LIST_TTL_MS: u64 = 60_000;
@@ -34,7 +34,8 @@ pub(super) struct Handler {
 /// What the handler needs from the HTTP request of a message.
 #[derive(Clone)]
 pub(in crate::proxy) struct AgentRequest {
-    pub(in crate::proxy) snapshot: Arc<Snapshot>,
+    /// Not a snapshot: a subscription would keep it, and with it secrets that were replaced.
+    pub(in crate::proxy) published: Arc<PublishedSnapshot>,
     /// The scope of the listener.
     pub(in crate::proxy) scope: Arc<ListenerScope>,
     /// The task of the socket, which sends the requests of calls.
@@ -42,8 +43,10 @@ pub(in crate::proxy) struct AgentRequest {
 }
 
 impl AgentRequest {
-    fn connections(&self) -> ServedConnections<'_> {
-        ServedConnections::new(&self.scope, &self.snapshot)
+    /// Calls `read` with the connections of the current generation.
+    fn with_connections<T>(&self, read: impl FnOnce(ServedConnections<'_>) -> T) -> T {
+        let snapshot = self.published.current();
+        read(ServedConnections::new(&self.scope, &snapshot))
     }
 }
 
@@ -75,7 +78,7 @@ impl ServerHandler for Handler {
             tools.list_changed = None;
         }
         context.peer.set_peer_info(request);
-        Ok(result.with_instructions(instructions(agent.connections())))
+        Ok(result.with_instructions(agent.with_connections(instructions)))
     }
 
     async fn discover(
@@ -84,7 +87,7 @@ impl ServerHandler for Handler {
     ) -> Result<DiscoverResult, ErrorData> {
         let agent = agent_request(&context.extensions)?;
         let info = self.get_info();
-        let info = info.with_instructions(instructions(agent.connections()));
+        let info = info.with_instructions(agent.with_connections(instructions));
         let versions = self.supported_protocol_versions().into_owned();
         Ok(DiscoverResult::from_server_info(versions, info).with_ttl_ms(LIST_TTL_MS))
     }
@@ -96,7 +99,8 @@ impl ServerHandler for Handler {
     ) -> Result<ListToolsResult, ErrorData> {
         let agent = agent_request(&context.extensions)?;
         let cursor = request.and_then(|request| request.cursor);
-        let page = list_page(agent.connections(), &self.names, cursor.as_deref())?;
+        let page =
+            agent.with_connections(|served| list_page(served, &self.names, cursor.as_deref()))?;
         let mut result = ListToolsResult::with_all_items(page.tools);
         result.next_cursor = page.next;
         result.ttl_ms = Some(LIST_TTL_MS);
@@ -112,7 +116,7 @@ impl ServerHandler for Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let agent = agent_request(&context.extensions)?;
-        let tool = self.names.find_tool(agent.connections(), &request.name);
+        let tool = agent.with_connections(|served| self.names.find_tool(served, &request.name));
         let tool = tool.ok_or_else(|| {
             ErrorData::invalid_params("there is no tool of this name; tools/list lists them", None)
         })?;
