@@ -81,6 +81,8 @@ pub struct AgentSocket<S: AsFd> {
     /// `true` if the bytes that were read so far end with an empty line. The next head then begins
     /// with the next read, unless that is in an exchange.
     ends_with_empty_line: bool,
+    /// `true` once an answer to a refused head is sent, which may be hyper's own.
+    is_answering: bool,
     /// The head that is being read, if hyper may refuse it. Boxed, because there is seldom one.
     head: Option<Box<HeadRecord>>,
     /// The slot among the open sockets; `None` for a socket beyond the limit.
@@ -97,6 +99,7 @@ impl<S: AsFd> AgentSocket<S> {
             unread: None,
             closing: false,
             ends_with_empty_line: true,
+            is_answering: false,
             head: None,
             _slot: slot,
         }
@@ -117,10 +120,15 @@ impl<S: AsFd> AgentSocket<S> {
         }
     }
 
-    /// Takes the record of the last head, with hyper's answer if that was withheld. From now on,
-    /// bytes are written and the socket can be closed.
+    /// Takes the record of the last head, with hyper's answer if that was withheld. The socket can
+    /// then be closed.
     pub(super) fn take_head(&mut self) -> Box<HeadRecord> {
         self.head.take().unwrap_or_default()
+    }
+
+    /// Withholds no more bytes.
+    pub(super) fn begin_answer(&mut self) {
+        self.is_answering = true;
     }
 
     /// Records the bytes of a head that hyper may refuse.
@@ -150,7 +158,8 @@ impl<S: AsFd> AgentSocket<S> {
         if bytes.get(9) != Some(&b'4') {
             return false;
         }
-        let is_withheld = self.timers.is_awaiting_head() && is_hyper_answer(bytes);
+        let is_withheld =
+            !self.is_answering && self.timers.is_awaiting_head() && is_hyper_answer(bytes);
         if is_withheld {
             bytes.clone_into(&mut self.head.get_or_insert_default().answer);
         }

@@ -132,6 +132,7 @@ impl Refused {
 
 /// Sends the last bytes of a socket and closes it, within the limits of the socket.
 async fn send_last(mut socket: AgentSocket<impl AgentStream>, bytes: Vec<u8>) {
+    socket.begin_answer();
     let mut rest = bytes.as_slice();
     let sending = poll_fn(|cx| {
         let timers = Arc::clone(socket.timers());

@@ -31,7 +31,7 @@ fn invalid_heads_are_counted_as_refusals() {
         ),
         (
             "GET /crm/x HTTP/7.3\r\n\r\n".to_owned(),
-            400,
+            505,
             "http_version_refused",
         ),
         (
