@@ -501,7 +501,7 @@ fn a_reload_reads_only_the_directories_of_the_start() {
     fs::write(old.join("next"), "second-secret-002").unwrap();
     fs::rename(old.join("next"), old.join("token")).unwrap();
     running.hang_up();
-    running.wait_for_line("reloaded:");
+    running.wait_for_line("reloaded: generation");
     assert_eq!(bearer(), "Bearer second-secret-002");
     let settings = fs::read_to_string(program.path("egressd.yaml")).unwrap();
     let allowed = |directory: &Path| directory.to_str().unwrap().to_owned();

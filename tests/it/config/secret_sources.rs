@@ -253,7 +253,7 @@ fn a_changed_definition_is_limited_too_and_allowed_directories_stay_readable() {
         "{heard}"
     );
     program.define(&crm(json!({"file": allowed.path().join("token")})));
-    running.wait_for_line("reloaded:");
+    running.wait_for_line("reloaded: generation");
     Agent::connect_to(agents).get("/crm/a").expect_status(200);
     let seen = up.requests();
     let sent = seen.last().unwrap().fields.all("authorization").concat();
