@@ -127,25 +127,26 @@ impl ListenerService {
                 return Err(refusal);
             }
         };
-        match addressed.own_resource(self.connections(&shared.published.current())) {
-            Some(OwnResource::ConnectionList) => {
-                exchange.in_flight.refuse_over_limit()?;
-                let snapshot = shared.published.current();
-                let served = self.connections(&snapshot);
-                let listing = listing_response(&head.headers, served, &self.listener.listings);
-                return Ok(PipelineOutcome::Listing(
-                    listing.map(|list| GeneratedBody::Filled(Box::new(list))),
-                ));
+        let identified = {
+            let snapshot = shared.published.current();
+            let served = self.connections(&snapshot);
+            match addressed.own_resource(served) {
+                Some(OwnResource::ConnectionList) => {
+                    exchange.in_flight.refuse_over_limit()?;
+                    let listing = listing_response(&head.headers, served, &self.listener.listings);
+                    return Ok(PipelineOutcome::Listing(
+                        listing.map(|list| GeneratedBody::Filled(Box::new(list))),
+                    ));
+                }
+                Some(OwnResource::Mcp) if worker.mcp.is_some() => {
+                    return Ok(PipelineOutcome::Mcp(incoming));
+                }
+                Some(OwnResource::Mcp) | None => {}
             }
-            Some(OwnResource::Mcp) if worker.mcp.is_some() => {
-                return Ok(PipelineOutcome::Mcp(incoming));
-            }
-            Some(OwnResource::Mcp) | None => {}
-        }
-
-        // Identify: the connection is found before its routes are checked, so that a refusal
-        // counts for it.
-        let identified = identify(addressed, self.connections(&shared.published.current()))?;
+            // Identify: the connection is found before its routes are checked, so that a refusal
+            // counts for it.
+            identify(addressed, served)?
+        };
         let worker_connection = worker.connections.get_or_create(identified.entry());
         exchange.set_connection(identified.entry(), Arc::clone(&worker_connection.recorder));
         // Only the connection has a timeout. The deadline counts from the head all the same.

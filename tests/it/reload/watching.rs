@@ -179,7 +179,9 @@ fn hundreds_of_changes_per_second_are_loaded_together_and_the_last_one_wins() {
         assert!(waiting.elapsed() < PATIENCE, "{now:?}, before {before:?}");
     }
     let (_, _, heard) = running.stop_and_collect();
-    let reloads = heard.iter().filter(|line| line.contains("reloaded: generation"));
+    let reloads = heard
+        .iter()
+        .filter(|line| line.contains("reloaded: generation"));
     // Two reloads are at least 200 ms apart.
     let most = took.as_millis() / 200 + 2;
     assert!((reloads.count() as u128) <= most, "{took:?} {heard:#?}");
