@@ -10,10 +10,13 @@
 //! agent that has stopped reading is reset on purpose: otherwise the unsent bytes would stay in
 //! kernel buffers for as long as the agent likes.
 //!
-//! hyper detects that an agent has left only by reading. During an exchange it does not read while
-//! it holds bytes after the request, or while the body is not consumed. This module therefore
-//! checks regularly, with a system call, whether the agent has closed its side. The check works
-//! whatever unread bytes precede the end.
+//! hyper detects that an agent has left only by reading, for which it allocates a buffer for every
+//! request. It is therefore configured not to read between a request and its response
+//! (`half_close`). This module waits for an event of the socket instead, and then asks the kernel
+//! whether the agent has closed its side. After an event that was caused by early bytes, such as
+//! the next request, an end of the stream may cause no further event. The kernel is then asked
+//! regularly (`SocketTimers::take_presence_check`). Both checks work whatever unread bytes precede
+//! the end.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind::WouldBlock};
@@ -78,6 +81,8 @@ pub struct AgentSocket<S: AsFd> {
     /// always, and the size of this type counts for each parked socket.
     unread: Option<Box<Bytes>>,
     closing: bool,
+    /// `true` if bytes have arrived before the response was complete, and were not read yet.
+    has_early_bytes: bool,
     /// `true` if the bytes that were read so far end with an empty line. The next head then begins
     /// with the next read, unless that is in an exchange.
     ends_with_empty_line: bool,
@@ -98,6 +103,7 @@ impl<S: AsFd> AgentSocket<S> {
             timers,
             unread: None,
             closing: false,
+            has_early_bytes: false,
             ends_with_empty_line: true,
             is_answering: false,
             head: None,
@@ -131,11 +137,12 @@ impl<S: AsFd> AgentSocket<S> {
         self.is_answering = true;
     }
 
-    /// Records the bytes of a head that hyper may refuse.
-    fn record_head(&mut self, place: ReadPlace, read: &[u8]) {
+    /// Records bytes that were read, and stores those of a head that hyper may refuse.
+    fn record_read(&mut self, read: &[u8]) {
         let ended_with_empty_line = self.ends_with_empty_line;
         self.ends_with_empty_line = ends_with_empty_line(read);
-        match place {
+        self.has_early_bytes = false;
+        match self.timers.record_read(read, self.ends_with_empty_line) {
             ReadPlace::Elsewhere => {}
             ReadPlace::Head if !ended_with_empty_line => {
                 if let Some(head) = &mut self.head {
@@ -187,9 +194,8 @@ impl<S: AsFd> AgentSocket<S> {
 }
 
 /// Returns whether the other side has closed its sending side or the whole socket, or reset it. An
-/// agent that closes only its sending side counts as gone, as it does for hyper
-/// (`half_close(false)`). `POLLRDHUP` is set even while unread bytes come before the end (poll(2));
-/// a peek would see only those bytes.
+/// agent that closes only its sending side counts as gone. `POLLRDHUP` is set even while unread
+/// bytes come before the end (poll(2)); a peek would see only those bytes.
 fn has_hung_up(stream: &impl AsFd) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
     let at_once = Timespec::default();
@@ -197,6 +203,21 @@ fn has_hung_up(stream: &impl AsFd) -> bool {
 }
 
 impl<S: AgentStream> AgentSocket<S> {
+    /// Fails if the agent has left during an exchange. Otherwise the task is woken when it leaves.
+    fn watch_agent(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.has_early_bytes
+            || !self.timers.awaits_only_service()
+            || self.stream.poll_readable(cx)?.is_pending()
+        {
+            return Ok(());
+        }
+        if has_hung_up(&self.stream) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        self.has_early_bytes = true;
+        Ok(())
+    }
+
     /// Waits until the agent sends something or leaves. Returns `false` if a limit has passed
     /// before, so the socket has to be closed.
     pub async fn park(&mut self) -> bool {
@@ -259,17 +280,14 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
         };
         let has_bytes = buf.filled().len() > before;
         if has_bytes {
-            let place = self.timers.record_read(true);
             let read = buf.filled().get(before..).unwrap_or_default();
-            self.record_head(place, read);
-        } else if result.is_pending() {
-            self.timers.record_read(false);
+            self.record_read(read);
         }
         result
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
+impl<S: AgentStream> AsyncWrite for AgentSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -305,6 +323,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes each time it is polled, even if it has written nothing.
         self.check_presence()?;
+        self.watch_agent(cx)?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         // hyper calls this function only when it holds no unwritten bytes.
         self.timers.record_flush();

@@ -64,7 +64,8 @@ pub(super) fn track_unread(
     request: Request<Incoming>,
     timers: &Arc<SocketTimers>,
 ) -> (Request<RequestBody>, Option<UnreadBody>) {
-    let shared = (!request.body().is_end_stream()).then(|| Arc::new(SharedBody::new(timers)));
+    let shared = (!request.body().is_end_stream())
+        .then(|| Arc::new(SharedBody::new(request.body(), timers)));
     let rest = shared.clone().map(|shared| UnreadBody {
         shared,
         expects_continue: request.headers().contains_key(EXPECT),
@@ -80,8 +81,9 @@ pub(super) fn track_unread(
 }
 
 impl SharedBody {
-    fn new(timers: &Arc<SocketTimers>) -> Self {
+    fn new(incoming: &Incoming, timers: &Arc<SocketTimers>) -> Self {
         timers.add_open_body();
+        timers.set_body_length(incoming.size_hint().exact());
         Self {
             timers: Arc::clone(timers),
             was_polled: AtomicBool::new(false),

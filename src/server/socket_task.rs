@@ -183,8 +183,8 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
     let connection = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_FIELDS)
-        // An agent that closes its sending side is gone: its exchange is cancelled.
-        .half_close(false)
+        // `AgentSocket` watches for agents that leave, at a lower cost than hyper.
+        .half_close(true)
         // If this were on, hyper would buffer responses for as long as it finds requests to read.
         // An agent that pipelines requests and reads no response could fill the memory (F-169).
         .pipeline_flush(false)
@@ -202,6 +202,7 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
                 // `take_parking_request` has excluded both.
                 let parts = busy.connection.into_parts();
                 let mut socket = parts.io.into_inner();
+                socket.timers().settle(parts.read_buf.is_empty());
                 socket.put_back(parts.read_buf);
                 ServeEnd::Idle(socket)
             }

@@ -38,6 +38,10 @@
 //! of Head and Idle therefore start after the state Flushing. A socket skips this state if no write
 //! is blocked, and enters it from Head or Idle if the first write of the last bytes is.
 //!
+//! hyper may hold the beginning of the next head, but does not report it. If the bytes that were
+//! read do not show it either (see `reads`), the socket is in the state Head until its connection
+//! is taken apart for parking.
+//!
 //! A socket in the state Accepted or Idle is usually *parked*: it waits without buffers (see
 //! `parking`). The same limits apply.
 //!
@@ -61,6 +65,7 @@ use parking_lot::Mutex;
 
 use self::deadline::{Deadline, NEVER};
 pub(super) use self::reads::ReadPlace;
+use self::reads::ReadProgress;
 use self::state::SocketState;
 pub use self::ticker::{SocketCounts, Ticker};
 
@@ -104,9 +109,9 @@ pub struct SocketTimers {
     exchanges: AtomicU64,
     /// The time when the last exchange ended, or the socket was accepted.
     idle_since: AtomicU64,
-    /// `true` if the last read returned bytes, so hyper may hold some that belong to no request
-    /// yet.
-    has_unparsed: AtomicBool,
+    reads: ReadProgress,
+    /// `true` in the state Head if hyper may hold no part of a head, so that the socket is idle.
+    may_be_idle: AtomicBool,
     /// `true` while the socket is parked.
     is_parked: AtomicBool,
     /// `true` if the socket has been idle for long enough to be parked.
@@ -200,6 +205,8 @@ impl SocketTimers {
     pub fn begin_exchange(&self) {
         self.exchanges.store(self.exchange_number() + 1, Relaxed);
         self.set_state(SocketState::Exchange);
+        self.may_be_idle.store(false, Relaxed);
+        self.set_body_length(Some(0));
         self.state_deadline.clear();
     }
 
@@ -304,7 +311,8 @@ impl SocketTimers {
             write_deadline: Deadline::at(NEVER),
             exchanges: AtomicU64::new(0),
             idle_since: AtomicU64::new(ticker.now()),
-            has_unparsed: AtomicBool::new(false),
+            reads: ReadProgress::default(),
+            may_be_idle: AtomicBool::new(false),
             is_parked: AtomicBool::new(false),
             is_parking_requested: AtomicBool::new(false),
             open_bodies: AtomicU32::new(0),
@@ -331,10 +339,12 @@ impl SocketTimers {
         self.state_deadline.clear();
     }
 
-    /// Records that the socket waits for the next request. If bytes arrived after the last request,
-    /// the next head has begun already, and its own time limit applies.
+    /// Records that the socket waits for the next request. If the beginning of its head may have
+    /// arrived, the time limit of a head applies until [`SocketTimers::settle`].
     fn await_request(&self) {
-        if self.has_unparsed.load(Relaxed) {
+        let may_hold_head = self.reads.may_hold_head();
+        self.may_be_idle.store(may_hold_head, Relaxed);
+        if may_hold_head {
             self.enter(SocketState::Head, self.limits.header_read);
         } else {
             self.enter(SocketState::Idle, self.limits.idle);

@@ -24,6 +24,21 @@ impl SocketTimers {
             && self.is_parking_due(self.ticker.now())
     }
 
+    /// Records whether hyper, whose connection was taken apart, held no part of a head. An
+    /// unsettled socket is then idle, since its last response.
+    pub(in crate::server) fn settle(&self, is_idle: bool) {
+        if self.is_unsettled() && is_idle {
+            self.set_state(SocketState::Idle);
+            let elapsed = self
+                .ticker
+                .now()
+                .saturating_sub(self.idle_since.load(Relaxed));
+            let due = self.ticker.due_after(self.limits.idle);
+            self.state_deadline.set(due.saturating_sub(elapsed));
+        }
+        self.may_be_idle.store(false, Relaxed);
+    }
+
     /// Returns whether any byte has arrived on the socket.
     pub(in crate::server) fn has_received(&self) -> bool {
         self.state() != SocketState::Accepted
@@ -50,6 +65,11 @@ impl SocketTimers {
 
 /// Methods for the ticker.
 impl SocketTimers {
+    /// Returns whether the socket is in the state Head, although it may be idle.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.may_be_idle.load(Relaxed) && self.state() == SocketState::Head
+    }
+
     /// Requests parking if it is due. Returns whether the socket has to be woken for it.
     pub(super) fn request_parking(&self, now: u64) -> bool {
         let is_due = self.is_parking_due(now);
@@ -59,10 +79,10 @@ impl SocketTimers {
         is_due
     }
 
-    /// Returns whether the socket has been idle for [`PARK_AFTER`] without being parked, and hyper
-    /// has nothing to write and no body to read.
+    /// Returns whether the socket has been idle for [`PARK_AFTER`] without being parked, or may
+    /// have been, and hyper has nothing to write and no body to read.
     fn is_parking_due(&self, now: u64) -> bool {
-        self.state().is_idle()
+        (self.state().is_idle() || self.is_unsettled())
             && now.saturating_sub(self.idle_since.load(Relaxed)) >= PARK_AFTER
             && !self.is_parked.load(Relaxed)
             && !self.is_write_blocked()

@@ -1,9 +1,19 @@
 //! Reads of a socket: the state that they lead to, and the place of their bytes.
+//!
+//! hyper reads as much as there is, and does not report how much of it belongs to the next request.
+//! The end of the head and the length of the body show this for a request that arrives in the usual
+//! way.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::SocketTimers;
 use super::state::SocketState;
+
+/// The length of a body that is sent in chunks.
+const UNKNOWN_LENGTH: u64 = u64::MAX;
+/// The number of bytes behind a head whose end was not found. It is increased by later reads, and
+/// equals neither [`UNKNOWN_LENGTH`] nor the length of a body.
+const END_NOT_FOUND: u64 = u64::MAX / 2;
 
 /// The place of bytes that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +26,48 @@ pub(in crate::server) enum ReadPlace {
     Elsewhere,
 }
 
+/// The bytes that were read of the last request.
+#[derive(Default)]
+pub(super) struct ReadProgress {
+    /// `true` if the last bytes end with an empty line.
+    ends_with_empty_line: AtomicBool,
+    /// The number of bytes that were read after the head.
+    behind_head: AtomicU64,
+    /// The length of the body.
+    body_length: AtomicU64,
+}
+
+impl ReadProgress {
+    /// Returns whether hyper, which has parsed the request and read its body, may hold bytes of the
+    /// next head. It holds no part of a head if the bytes that were read end with an empty line, or
+    /// if those after the head are the body.
+    pub(super) fn may_hold_head(&self) -> bool {
+        !self.ends_with_empty_line.load(Relaxed)
+            && self.behind_head.load(Relaxed) != self.body_length.load(Relaxed)
+    }
+}
+
 /// Methods for the task of the socket.
 impl SocketTimers {
-    /// Records a read, and returns where its bytes belong. During an exchange, a read that returned
-    /// nothing shows that hyper holds no bytes after the request.
-    pub(in crate::server) fn record_read(&self, has_bytes: bool) -> ReadPlace {
-        self.has_unparsed.store(has_bytes, Relaxed);
+    /// Records bytes that were read, and returns where they belong.
+    pub(in crate::server) fn record_read(
+        &self,
+        read: &[u8],
+        ends_with_empty_line: bool,
+    ) -> ReadPlace {
+        let reads = &self.reads;
+        reads
+            .ends_with_empty_line
+            .store(ends_with_empty_line, Relaxed);
         let state = self.state();
-        if !has_bytes || !state.awaits_head() {
+        if !state.awaits_head() {
+            let behind = reads.behind_head.load(Relaxed) + read.len() as u64;
+            reads.behind_head.store(behind, Relaxed);
             return ReadPlace::Elsewhere;
         }
+        let behind = count_behind_head(read, ends_with_empty_line);
+        reads.behind_head.store(behind, Relaxed);
+        self.may_be_idle.store(false, Relaxed);
         if !state.is_idle() {
             return ReadPlace::Head;
         }
@@ -33,8 +75,29 @@ impl SocketTimers {
         ReadPlace::HeadStart
     }
 
+    /// Records the length of the request's body; `None` if it is sent in chunks.
+    pub(in crate::server) fn set_body_length(&self, length: Option<u64>) {
+        let length = length.unwrap_or(UNKNOWN_LENGTH);
+        self.reads.body_length.store(length, Relaxed);
+    }
+
+    /// Returns whether an exchange is in progress, and no piece of the agent's body is awaited.
+    pub(in crate::server) fn awaits_only_service(&self) -> bool {
+        self.state().is_exchange() && !self.is_body_awaited()
+    }
+
     /// Returns whether the socket waits for a head, or for more of one.
     pub(in crate::server) fn is_awaiting_head(&self) -> bool {
         self.state().awaits_head()
     }
+}
+
+/// Returns the number of bytes after the first empty line.
+fn count_behind_head(read: &[u8], ends_with_empty_line: bool) -> u64 {
+    if ends_with_empty_line {
+        return 0;
+    }
+    // The empty line may also have begun in an earlier read. Then its end is not found.
+    let end = memchr::memmem::find(read, b"\r\n\r\n");
+    end.map_or(END_NOT_FOUND, |end| (read.len() - end - 4) as u64)
 }

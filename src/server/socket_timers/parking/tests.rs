@@ -1,5 +1,7 @@
 //! Tests of parked sockets. The tests move the time of the ticker.
 
+mod unsettled;
+
 use std::sync::Arc;
 use std::time::Duration;
 
