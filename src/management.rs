@@ -26,6 +26,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
 use http::{HeaderValue, Request};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
@@ -188,10 +189,11 @@ impl Serve for Management {
 
     async fn serve(
         self: Arc<Self>,
-        request: Request<RequestBody>,
+        head: Parts,
+        body: RequestBody,
         timers: Arc<SocketTimers>,
     ) -> Response {
-        let response = self.respond(request).await;
+        let response = self.respond(Request::from_parts(head, body)).await;
         let exchange = EndOfExchange(timers);
         // hyper drops the body once it is sent, or when the socket fails. The closure owns
         // `exchange`, so the exchange ends with the body in both cases.

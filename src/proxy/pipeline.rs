@@ -8,7 +8,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Response};
 
 use super::accounting::ResponseProgress;
 use super::authorize::authorize;
@@ -59,10 +59,10 @@ impl Serve for ListenerService {
 
     async fn serve(
         self: Arc<Self>,
-        request: Request<RequestBody>,
+        head: Parts,
+        incoming: RequestBody,
         timers: Arc<SocketTimers>,
     ) -> Response<ResponseBody> {
-        let (head, incoming) = request.into_parts();
         let worker = &*self.worker;
         let request_id = worker.request_ids.for_request(&head.headers);
         let ProxyContext { admission, log, .. } = &*worker.shared;

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Request;
 use http::header::EXPECT;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -61,23 +61,23 @@ pub(super) struct UnreadBody {
 /// Wraps the body of a request on the socket with these timers. The second value is `None` if the
 /// request has no body.
 pub(super) fn track_unread(
-    request: Request<Incoming>,
+    head: &Parts,
+    incoming: Incoming,
     timers: &Arc<SocketTimers>,
-) -> (Request<RequestBody>, Option<UnreadBody>) {
-    let shared = (!request.body().is_end_stream())
-        .then(|| Arc::new(SharedBody::new(request.body(), timers)));
+) -> (RequestBody, Option<UnreadBody>) {
+    let shared = (!incoming.is_end_stream()).then(|| Arc::new(SharedBody::new(&incoming, timers)));
     let rest = shared.clone().map(|shared| UnreadBody {
         shared,
-        expects_continue: request.headers().contains_key(EXPECT),
+        expects_continue: head.headers.contains_key(EXPECT),
         bytes: 0,
         frames: 0,
         has_yielded: false,
     });
-    let request = request.map(|incoming| RequestBody {
+    let body = RequestBody {
         source: Some(Source::Socket(incoming)),
         shared,
-    });
-    (request, rest)
+    };
+    (body, rest)
 }
 
 impl SharedBody {

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::header::CONNECTION;
+use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -53,10 +54,12 @@ pub trait Serve: Send + Sync + 'static {
         false
     }
 
-    /// Answers one request. `timers` belong to the socket that it arrived on.
+    /// Answers one request. `timers` belong to the socket that it arrived on. Head and body are two
+    /// arguments, because the future would store their request beside its parts.
     fn serve(
         self: Arc<Self>,
-        request: Request<RequestBody>,
+        head: Parts,
+        body: RequestBody,
         timers: Arc<SocketTimers>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
@@ -165,15 +168,16 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
     let timers = Arc::clone(socket.timers());
     let service = {
         let (server, timers) = (Arc::clone(server), Arc::clone(&timers));
-        service_fn(move |mut request: Request<Incoming>| {
+        service_fn(move |request: Request<Incoming>| {
             timers.begin_exchange();
+            let (mut head, incoming) = request.into_parts();
             if let Some(target) = target.take() {
-                request.extensions_mut().insert(*target);
+                head.extensions.insert(*target);
             }
             let (server, timers) = (Arc::clone(&server), Arc::clone(&timers));
-            let (request, rest) = request_body::track_unread(request, &timers);
+            let (body, rest) = request_body::track_unread(&head, incoming, &timers);
             ResponseFuture {
-                serving: Box::pin(server.serve(request, timers)),
+                serving: Box::pin(server.serve(head, body, timers)),
                 rest,
                 answer: None,
                 continues_upload: S::continues_upload,

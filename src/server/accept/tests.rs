@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body_util::Empty;
 use rustix::io::Errno;
 use tokio::net::UnixStream;
@@ -25,7 +26,8 @@ impl Serve for Nothing {
 
     async fn serve(
         self: Arc<Self>,
-        _request: Request<RequestBody>,
+        _head: Parts,
+        _body: RequestBody,
         _timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
         Response::new(Empty::new())

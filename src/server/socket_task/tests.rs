@@ -5,7 +5,8 @@ use crate::memory::MemoryShortage;
 use crate::server::agent_socket::AgentSocket;
 use crate::server::{RequestBody, SocketLimits, SocketTimers, Ticker};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response};
+use http::request::Parts;
+use http::{HeaderValue, Response};
 use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -86,7 +87,8 @@ impl Serve for Heads {
 
     async fn serve(
         self: Arc<Self>,
-        _request: Request<RequestBody>,
+        _head: Parts,
+        _body: RequestBody,
         timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
         self.requests.fetch_add(1, Relaxed);

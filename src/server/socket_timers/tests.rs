@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -51,7 +52,8 @@ impl Serve for OneFrame {
 
     async fn serve(
         self: Arc<Self>,
-        _request: Request<RequestBody>,
+        _head: Parts,
+        _body: RequestBody,
         timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
         let end = EndOfExchange(timers);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use http_body_util::{BodyExt as _, Full};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,10 +32,10 @@ impl Serve for Echo {
 
     async fn serve(
         self: Arc<Self>,
-        request: Request<RequestBody>,
+        head: Parts,
+        body: RequestBody,
         timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
-        let (head, body) = request.into_parts();
         let mut answer = head.uri.path().as_bytes().to_vec();
         answer.extend(body.collect().await.unwrap().to_bytes());
         timers.end_exchange();
@@ -56,10 +57,11 @@ impl Serve for KeptBody {
 
     async fn serve(
         self: Arc<Self>,
-        request: Request<RequestBody>,
+        _head: Parts,
+        body: RequestBody,
         timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
-        *self.0.lock() = Some(request.into_body());
+        *self.0.lock() = Some(body);
         timers.end_exchange();
         Response::new(Full::from("early"))
     }

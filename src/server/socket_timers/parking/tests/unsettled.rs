@@ -108,10 +108,11 @@ impl Serve for Pending {
 
     async fn serve(
         self: Arc<Self>,
-        request: Request<RequestBody>,
+        _head: Parts,
+        body: RequestBody,
         _timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
-        drop(request.into_body().collect().await);
+        drop(body.collect().await);
         std::future::pending().await
     }
 }
