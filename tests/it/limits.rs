@@ -347,7 +347,10 @@ fn a_large_body_passes_through_the_windows_of_http2_in_both_directions() {
     let crm = connection("crm")
         .allow("/")
         .base_url(&format!("https://{}", up.address));
-    let crm = crm.http("max_response_size_bytes", json!(2 * LARGER));
+    // A debug build on a busy machine takes long to search 20 MiB.
+    let crm = crm
+        .http("max_response_size_bytes", json!(2 * LARGER))
+        .http("timeout_seconds", json!(300));
     let sidecar = Sidecar::with(crm)
         .setting("limits.max_response_size_bytes", 2 * LARGER)
         .setting("proxy.max_request_body_bytes", LARGER)
