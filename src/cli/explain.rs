@@ -1,22 +1,21 @@
 //! `egressd explain`: explains how a request would be handled, without sending it.
 
+mod listener;
+
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::check::{Format, Secrets};
 use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
-use crate::config::{self, Environment, ListenAddress, LoadOptions, SettingsOverrides, load};
-use crate::domain::ListenerScope;
-use crate::proxy::Listener;
+use crate::config::{self, Environment, LoadOptions, SettingsOverrides, load};
 use crate::proxy::explain::{
-    ExplainOutcome, ExplainedRefusal, Explanation, InvalidRequest, RequestInput, ServedAddresses,
-    explain,
+    ExplainOutcome, ExplainedRefusal, Explanation, RequestInput, ServedAddresses, explain,
 };
 use crate::snapshot::Snapshot;
+use listener::{explained_listener, tcp_port};
 
 const AFTER_HELP: &str = "\
 Explains a request without a body, and sends nothing. It does not check what depends on a body, on other requests or on the upstream: the body size, limits, the response, and the name, the address, TLS and the token, which `egressd probe` checks.
@@ -34,6 +33,10 @@ pub(super) struct Explain {
     /// Header of the request, as curl takes it; may be given more than once
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
+    /// Address of the listener that the request arrives on [default: the one with the port of the
+    /// URL, or `proxy.listen`]
+    #[arg(long, value_name = "ADDRESS")]
+    listener: Option<String>,
     #[command(flatten)]
     secrets: Secrets,
     /// Method of the request
@@ -80,11 +83,10 @@ impl Explain {
             .then(|| describe_definitions(&loaded, false));
         let proxy = &loaded.settings.proxy;
         let ports: Vec<u16> = proxy.addresses().filter_map(tcp_port).collect();
-        let listener = Listener {
-            address: "".into(),
-            scope: ListenerScope::All,
-            allowed_hosts: proxy.allowed_hosts.clone(),
-            listings: Arc::default(),
+        let named = self.listener.as_deref();
+        let listener = match explained_listener(named, &self.target, proxy) {
+            Ok(listener) => listener,
+            Err(why) => return report_invalid(self.format, why, streams),
         };
         let served = ServedAddresses {
             listener: &listener,
@@ -99,7 +101,7 @@ impl Explain {
         };
         let explained = match explain(request, served, &snapshot) {
             Ok(explained) => explained,
-            Err(invalid) => return report_invalid(self.format, invalid, streams),
+            Err(invalid) => return report_invalid(self.format, invalid.to_string(), streams),
         };
         if self.target.contains('#') {
             let note = "the fragment (`#…`) is ignored: clients never send it; write `#` as `%23` in a path or a query";
@@ -115,24 +117,13 @@ impl Explain {
     }
 }
 
-fn tcp_port(listen: &ListenAddress) -> Option<u16> {
-    match listen {
-        ListenAddress::Tcp(address) => Some(address.port()),
-        ListenAddress::Unix(_) => None,
-    }
-}
-
-fn report_invalid(
-    format: Format,
-    invalid: InvalidRequest,
-    streams: &mut Streams<'_>,
-) -> io::Result<Exit> {
+fn report_invalid(format: Format, message: String, streams: &mut Streams<'_>) -> io::Result<Exit> {
     let written = match format {
-        Format::Text => writeln!(streams.err, "egressd explain: {invalid}"),
+        Format::Text => writeln!(streams.err, "egressd explain: {message}"),
         Format::Json => write_json(
             &InvalidArguments {
                 result: "invalid",
-                message: invalid.to_string(),
+                message,
             },
             streams,
         ),

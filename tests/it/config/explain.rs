@@ -1,6 +1,7 @@
 //! The `explain` command: the same answers as the proxy, without a socket and without secrets.
 
 mod arguments;
+mod listeners;
 
 use egressd::cli::Exit;
 use serde_json::{Value, json};
