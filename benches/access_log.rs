@@ -25,6 +25,7 @@ fn record() -> AccessRecord {
     AccessRecord {
         request_id: "d38c2437b5a5689600000000".to_owned(),
         upstream_request_id: None,
+        listener: Some("127.0.0.1:8080".into()),
         connection: Some(id),
         route: Some("GET /v1/users/{id}/orders".to_owned()),
         via: None,

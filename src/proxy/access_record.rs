@@ -1,5 +1,6 @@
 //! The access-log record of an exchange.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
@@ -18,6 +19,8 @@ const MAX_UPSTREAM_ID: usize = 128;
 /// The parts of an access record that only the heads have, kept until the exchange ends.
 pub(super) struct PendingRecord {
     log: AccessLog,
+    /// The configured address of the listener; `None` if the log is off.
+    listener: Option<Arc<str>>,
     /// `None` if the log is off, or if hyper rejected the head.
     request: Option<(Method, Uri)>,
     upstream_request_id: Option<Box<str>>,
@@ -40,11 +43,12 @@ pub(super) struct ExchangeSummary<'e> {
 
 impl PendingRecord {
     /// Creates the record of a request. `head` is `None` if hyper rejected it.
-    pub(super) fn new(log: &AccessLog, head: Option<&Parts>) -> Self {
+    pub(super) fn new(log: &AccessLog, listener: &Arc<str>, head: Option<&Parts>) -> Self {
         // Cloning method and target costs allocations, which a disabled log does not need.
         let logged = head.filter(|_| log.is_on());
         Self {
             log: log.clone(),
+            listener: log.is_on().then(|| Arc::clone(listener)),
             request: logged.map(|head| (head.method.clone(), head.uri.clone())),
             upstream_request_id: None,
             via: None,
@@ -93,6 +97,7 @@ impl PendingRecord {
         self.log.record(AccessRecord {
             request_id: request_id.as_str().to_owned(),
             upstream_request_id: self.upstream_request_id.take(),
+            listener: self.listener.take(),
             connection: entry.map(|entry| entry.connection.id.clone()),
             route: entry.zip(route).and_then(|(entry, route)| {
                 let pattern = entry.connection.routes.patterns().get(route)?;

@@ -35,24 +35,29 @@ pub(super) struct Exchange {
     pub(super) in_flight: InFlight,
 }
 
+/// The parts of a listener and its worker that an exchange is counted and recorded with.
+#[derive(Clone, Copy)]
+pub(super) struct ExchangeContext<'a> {
+    pub(super) admission: &'a Arc<Admission>,
+    pub(super) log: &'a AccessLog,
+    /// The recorder until a connection is found.
+    pub(super) recorder: &'a Arc<Recorder>,
+    /// The configured address of the listener.
+    pub(super) listener: &'a Arc<str>,
+}
+
 impl Exchange {
-    /// Begins an exchange that counts for `recorder` until a connection is found.
-    pub(super) fn begin(
-        admission: &Arc<Admission>,
-        log: &AccessLog,
-        recorder: &Arc<Recorder>,
-        request_id: RequestId,
-        head: &Parts,
-    ) -> Self {
-        let in_flight = admission.enter();
+    /// Begins an exchange that counts for no connection until one is found.
+    pub(super) fn begin(context: ExchangeContext<'_>, request_id: RequestId, head: &Parts) -> Self {
+        let in_flight = context.admission.enter();
         Self {
-            recorder: Arc::clone(recorder),
+            recorder: Arc::clone(context.recorder),
             method: MethodLabel::from_method(&head.method),
             begun: Instant::now(),
             request_id,
             entry: None,
             route: None,
-            record: PendingRecord::new(log, Some(head)),
+            record: PendingRecord::new(context.log, context.listener, Some(head)),
             request: RequestProgress::default(),
             response: ResponseProgress::default(),
             in_flight,
@@ -141,23 +146,21 @@ impl Drop for Exchange {
 
 /// Records a head that hyper rejected, with its answer. There is no request to serve.
 pub(super) fn record_refused_head(
-    admission: &Arc<Admission>,
-    log: &AccessLog,
-    recorder: &Arc<Recorder>,
+    context: ExchangeContext<'_>,
     request_id: RequestId,
     response: ResponseProgress,
 ) {
     // Dropping the exchange records it.
     drop(Exchange {
-        recorder: Arc::clone(recorder),
+        recorder: Arc::clone(context.recorder),
         method: MethodLabel::OTHER,
         begun: Instant::now(),
         request_id,
         entry: None,
         route: None,
-        record: PendingRecord::new(log, None),
+        record: PendingRecord::new(context.log, context.listener, None),
         request: RequestProgress::default(),
         response,
-        in_flight: admission.enter(),
+        in_flight: context.admission.enter(),
     });
 }

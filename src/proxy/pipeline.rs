@@ -15,7 +15,7 @@ use super::authorize::authorize;
 use super::code::RefusalCode;
 use super::deadlines::PassedLimit;
 use super::discovery::listing_response;
-use super::exchange::{Exchange, record_refused_head};
+use super::exchange::{Exchange, ExchangeContext, record_refused_head};
 use super::forward::{ForwardContext, forward};
 use super::identify::{Addressed, OwnResource, address, identify, named_entry};
 use super::listener::ListenerService;
@@ -26,7 +26,6 @@ use super::refused_head::{refuse_head, replace_query, response_bytes};
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
 use super::served_connections::ServedConnections;
-use super::worker::ProxyContext;
 use crate::server::{HeadReply, RefusedHead, RequestBody, Serve, SocketTimers};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
@@ -44,16 +43,13 @@ impl Serve for ListenerService {
             return replaced;
         }
         let refusal = refuse_head(&head);
-        let worker = &*self.worker;
-        let request_id = worker.request_ids.generate();
+        let request_id = self.worker.request_ids.generate();
         let answer = head
             .can_answer
             .then(|| response_bytes(&refusal, &request_id));
         let length = answer.as_ref().map(|(_, length)| *length);
-        let recorder = worker.connections.unknown_connection_recorder();
-        let ProxyContext { admission, log, .. } = &*worker.shared;
         let response = ResponseProgress::refused_head(refusal.code(), length);
-        record_refused_head(admission, log, recorder, request_id, response);
+        record_refused_head(self.exchange_context(), request_id, response);
         answer.map_or(HeadReply::Default, |(bytes, _)| HeadReply::Answer(bytes))
     }
 
@@ -65,9 +61,7 @@ impl Serve for ListenerService {
     ) -> Response<ResponseBody> {
         let worker = &*self.worker;
         let request_id = worker.request_ids.for_request(&head.headers);
-        let ProxyContext { admission, log, .. } = &*worker.shared;
-        let recorder = worker.connections.unknown_connection_recorder();
-        let mut exchange = Exchange::begin(admission, log, recorder, request_id, &head);
+        let mut exchange = Exchange::begin(self.exchange_context(), request_id, &head);
         let replied = {
             let stages = pin!(self.run_stages(&head, incoming, &mut exchange, &timers));
             within_limits(stages, &timers, &worker.shared.metrics).await
@@ -226,6 +220,16 @@ impl ListenerService {
             Err(interruption) => interruption,
         };
         Err(refuse(interruption, head, exchange, timers))
+    }
+
+    fn exchange_context(&self) -> ExchangeContext<'_> {
+        let worker = &*self.worker;
+        ExchangeContext {
+            admission: &worker.shared.admission,
+            log: &worker.shared.log,
+            recorder: worker.connections.unknown_connection_recorder(),
+            listener: &self.listener.address,
+        }
     }
 
     fn address<'r>(&self, head: &'r Parts) -> Result<Addressed<'r>, Refusal> {

@@ -55,6 +55,8 @@ pub struct AccessRecord {
     pub request_id: String,
     /// The upstream's own `X-Request-Id`, if it is short, printable and certainly not a secret.
     pub upstream_request_id: Option<Box<str>>,
+    /// The address of the listener, as the settings have it.
+    pub listener: Option<Arc<str>>,
     /// The connection, if the request named an existing one.
     pub connection: Option<ConnectionId>,
     /// The pattern that allowed the request.

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use crate::support::connection::Connection;
 use crate::support::{Agent, Program, Sidecar, Upstream, connection};
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "time",
     "level",
     "event",
     "request_id",
     "upstream_request_id",
+    "listener",
     "connection",
     "route",
     "via",
@@ -79,6 +80,8 @@ fn a_line_has_every_key_and_the_facts_of_its_exchange() {
         ("level", json!("info")),
         ("request_id", json!("r-7")),
         ("upstream_request_id", json!(null)),
+        // The configured address, whatever port the system chose.
+        ("listener", json!("127.0.0.1:0")),
         ("connection", json!("crm")),
         ("route", json!("POST /a/{id}")),
         ("method", json!("POST")),
@@ -99,6 +102,37 @@ fn a_line_has_every_key_and_the_facts_of_its_exchange() {
         (&refused["connection"], &refused["upstream_ms"]),
         (&json!(null), &json!(null))
     );
+}
+
+#[test]
+fn a_line_names_the_configured_address_of_its_listener() {
+    let upstream = Upstream::echo();
+    let crm = connection("crm").allow("GET /a").upstream(&upstream);
+    let (lines_out, out) = std::io::pipe().unwrap();
+    let problems = ProblemLog::off();
+    let access =
+        AccessLog::start(AccessFilter::All, LineFormat::Json, out, problems.clone()).unwrap();
+    let sidecar = Sidecar::with(crm)
+        .setting(
+            "proxy.listeners",
+            json!([{"listen": ["unix:a b.sock"], "connection": "crm"}]),
+        )
+        .start_logging(Logs { access, problems });
+    let path = sidecar.path("a b.sock");
+    Agent::connect_unix(&path).get("/a").expect_status(200);
+    // hyper rejects this head itself.
+    Agent::connect_unix(&path)
+        .exchange("GET /a HTTP/1.1\r\nno colon\r\n\r\n")
+        .expect_status(400);
+    drop(sidecar);
+    let address = format!("unix:{}", path.display());
+    let lines = lines(lines_out);
+    let read = |line: &String| serde_json::from_str::<Value>(line).unwrap();
+    let found: Vec<_> = lines.iter().map(read).collect();
+    assert_eq!(found.len(), 2, "{lines:?}");
+    for line in &found {
+        assert_eq!(line["listener"], address, "{line}");
+    }
 }
 
 #[test]

@@ -29,12 +29,13 @@ struct JsonLine<'a>(Timestamp, &'a AccessRecord);
 impl Serialize for JsonLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(at, record) = self;
-        let mut line = serializer.serialize_struct("JsonLine", 18)?;
+        let mut line = serializer.serialize_struct("JsonLine", 19)?;
         line.serialize_field("time", &Time(*at))?;
         line.serialize_field("level", record.outcome.level())?;
         line.serialize_field("event", "exchange")?;
         line.serialize_field("request_id", &record.request_id)?;
         line.serialize_field("upstream_request_id", &record.upstream_request_id)?;
+        line.serialize_field("listener", &record.listener.as_deref())?;
         line.serialize_field("connection", &record.connection)?;
         line.serialize_field("route", &record.route)?;
         line.serialize_field("via", &record.via)?;
@@ -73,7 +74,7 @@ fn append_text(at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
     // `write!` to a `Vec` cannot fail.
     let _written = writeln!(
         into,
-        "{} {} {} {} {} {} {} {} ms {} B up {} B down {} {}",
+        "{} {} {} {} {} {} {} {} ms {} B up {} B down {} {} {}",
         Time(at),
         record.status.as_ref().map_or("-", |status| status.as_str()),
         shown_method(record).unwrap_or("-").escape_default(),
@@ -84,6 +85,7 @@ fn append_text(at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         Millis(record.duration),
         record.request_bytes,
         record.response_bytes,
+        record.listener.as_deref().unwrap_or("-").escape_default(),
         record.request_id,
         // Last, because it may contain spaces.
         record.upstream_request_id.as_deref().unwrap_or("-"),

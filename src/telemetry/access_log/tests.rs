@@ -13,6 +13,7 @@ fn record(path: &str) -> AccessRecord {
     AccessRecord {
         request_id: "r-1".to_owned(),
         upstream_request_id: None,
+        listener: Some("127.0.0.1:0".into()),
         connection: None,
         route: None,
         via: None,
@@ -49,13 +50,13 @@ fn a_line_has_every_key() {
     assert_eq!(
         format_line(LineFormat::Json, &record),
         "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"level\":\"warn\",\"event\":\"exchange\",\
-         \"request_id\":\"r-1\",\"upstream_request_id\":null,\"connection\":null,\"route\":null,\"method\":\"GET\",\"path\":\"/crm/a\",\
+         \"request_id\":\"r-1\",\"upstream_request_id\":null,\"listener\":\"127.0.0.1:0\",\"connection\":null,\"route\":null,\"method\":\"GET\",\"path\":\"/crm/a\",\
          \"status\":403,\"code\":\"route_not_allowed\",\"outcome\":\"refused\",\"request_bytes\":0,\
          \"response_bytes\":12,\"duration_ms\":1.500,\"upstream_ms\":null,\"token_age_s\":90}\n"
     );
     assert_eq!(
         format_line(LineFormat::Text, &record),
-        "1970-01-01T00:00:00.000000Z 403 GET /crm/a - route_not_allowed refused 1.500 ms 0 B up 12 B down r-1 -\n"
+        "1970-01-01T00:00:00.000000Z 403 GET /crm/a - route_not_allowed refused 1.500 ms 0 B up 12 B down 127.0.0.1:0 r-1 -\n"
     );
     record.status = None;
     record.upstream = Some(Duration::from_millis(2));
