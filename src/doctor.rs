@@ -63,8 +63,8 @@ const PUBLIC_RESOLVERS: &[&str] = &["1.1.1.1:53", "8.8.8.8:53", "[2606:4700:4700
 
 /// The targets of the checks, and how their findings count.
 pub(crate) struct DoctorOptions {
-    /// The listener at which the agent reaches egressd.
-    pub(crate) proxy: ProbeTarget,
+    /// The listeners at which the agent reaches egressd. At least one.
+    pub(crate) proxies: Vec<ProbeTarget>,
     /// The listeners of the management API. If empty, the default address and every local listener
     /// are checked.
     pub(crate) management: Vec<ProbeTarget>,
@@ -98,7 +98,7 @@ impl DoctorOptions {
             secret_files::USUAL_FOLDERS,
         ));
         findings.extend(variables::credential_findings(&self.variables));
-        findings.extend(variables::proxy_findings(&self.variables, &self.proxy));
+        findings.extend(variables::proxy_findings(&self.variables, &self.proxies));
         // The sort is stable, so the findings of one check keep their order.
         findings.sort_by_key(|finding| finding.check as u8);
         for finding in &mut findings {
@@ -138,9 +138,10 @@ impl DoctorOptions {
         }
         let task = probe.clone().probe_name(self.name.clone());
         tasks.spawn(SandboxCheck::Dns, self.name.clone(), task);
-        let target = &self.proxy;
-        let task = egressd_listeners::probe_proxy(probe.clone(), target.clone());
-        tasks.spawn(SandboxCheck::Proxy, target.to_string(), task);
+        for target in &self.proxies {
+            let task = egressd_listeners::probe_proxy(probe.clone(), target.clone());
+            tasks.spawn(SandboxCheck::Proxy, target.to_string(), task);
+        }
         let (targets, found) = self.management_targets();
         for target in targets {
             let task = egressd_listeners::probe_management(probe.clone(), target.clone());
@@ -208,14 +209,18 @@ impl DoctorOptions {
         }
         let mut targets: Vec<ProbeTarget> =
             ProbeTarget::parse(DEFAULT_MANAGEMENT).into_iter().collect();
-        targets.extend(
-            self.proxy
-                .with_port(8081)
-                .filter(|target| !targets.contains(target)),
-        );
+        for target in self
+            .proxies
+            .iter()
+            .filter_map(|proxy| proxy.with_port(8081))
+        {
+            if !targets.contains(&target) {
+                targets.push(target);
+            }
+        }
         let (mut found, all) = proc_net::listening_targets(Path::new("/proc/self/net"));
         // These have their own findings.
-        found.retain(|target| !targets.contains(target) && *target != self.proxy);
+        found.retain(|target| !targets.contains(target) && !self.proxies.contains(target));
         (targets, Some((found, all)))
     }
 }

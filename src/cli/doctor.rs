@@ -24,11 +24,12 @@ Exit codes: 0 nothing is open, 1 something is open (with --strict also: unknown)
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Doctor {
-    /// Address at which the agent reaches egressd: http://ADDRESS:PORT or unix:PATH
+    /// Address at which the agent reaches egressd: http://ADDRESS:PORT or unix:PATH; may be given
+    /// more than once
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = ProbeTarget::parse)]
-    proxy: ProbeTarget,
+    proxy: Vec<ProbeTarget>,
     /// Possible address of the management API; may be given more than once [default:
-    /// 127.0.0.1:8081, port 8081 of the --proxy address, and every listener in this network]
+    /// 127.0.0.1:8081, port 8081 of each --proxy address, and every listener in this network]
     #[arg(long, value_name = "ADDRESS", value_parser = ProbeTarget::parse)]
     management: Vec<ProbeTarget>,
     /// Public address to try, instead of well-known ones; may be given more than once
@@ -89,7 +90,7 @@ impl Doctor {
     ) -> io::Result<Exit> {
         let variables = environment.variables();
         let options = DoctorOptions {
-            proxy: self.proxy,
+            proxies: self.proxy,
             management: self.management,
             egress_targets: self.target,
             metadata_targets: self.metadata_target,

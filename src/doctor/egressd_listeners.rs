@@ -1,25 +1,30 @@
 //! Checks of egressd's listeners from the agent's side: the agent should reach the proxy, and
 //! should not reach the management API.
 
-use http::StatusCode;
 use tokio::task::JoinSet;
 
 use super::finding::{Finding, FindingState, SandboxCheck};
-use super::http_probes::{ProbeOutcome, UNRESOLVED, Verdict, contains, probe_http, worst_finding};
+use super::http_probes::{
+    ProbeOutcome, UNRESOLVED, Verdict, contains, probe_http, probe_http_at, worst_finding,
+};
 use super::network::NetworkProbe;
 use super::runtimes::{self, RuntimeApi};
 use crate::probe_client::{ProbeResponse, ProbeTarget};
 
-/// The beginning of a list of connections, in the proxy and in the management API.
+/// The beginning of a list of connections in the management API.
 const CONNECTION_LIST: &[u8] = b"{\"connections\":";
 const API: &str = "/v1/connections";
 const METRICS: &str = "/metrics";
+
+/// A path that every listener for agents refuses before it looks at a connection, because it is not
+/// canonical. Any other path could be one of an API, and egressd would add the credential.
+const REFUSED_PATH: &str = "//";
 
 /// Checks if egressd answers at the address that the agent uses. If the target is a name, one
 /// address that answers is enough.
 pub(super) async fn probe_proxy(probe: NetworkProbe, target: ProbeTarget) -> Finding {
     let shown = target.to_string();
-    let outcomes = probe_http(&probe, target, "/").await.into_iter();
+    let outcomes = probe_http(&probe, target, REFUSED_PATH).await.into_iter();
     let verdicts = outcomes.map(|outcome| match outcome {
         ProbeOutcome::Response(response) if is_proxy(&response) => {
             (FindingState::Closed, "answers as egressd".into())
@@ -35,11 +40,9 @@ pub(super) async fn probe_proxy(probe: NetworkProbe, target: ProbeTarget) -> Fin
     SandboxCheck::Proxy.finding(state, shown, seen)
 }
 
-/// Returns `true` for a list of connections and for a refusal: every refusal has its code in the
-/// field `X-Egressd-Error`.
+/// Returns `true` for a refusal: every refusal has its code in the field `X-Egressd-Error`.
 fn is_proxy(response: &ProbeResponse) -> bool {
-    let lists = response.status == StatusCode::OK && response.body.starts_with(CONNECTION_LIST);
-    lists || response.fields.contains_key("x-egressd-error")
+    response.fields.contains_key("x-egressd-error")
 }
 
 fn other_server(response: &ProbeResponse) -> Verdict {
@@ -80,6 +83,26 @@ pub(super) async fn probe_metrics(probe: NetworkProbe, target: ProbeTarget) -> F
     worst_finding(&probe, (target, METRICS), found, classify).await
 }
 
+/// Returns the targets without the listeners of egressd for agents. A request there could reach an
+/// API with its credential.
+async fn without_proxy_listeners(
+    probe: &NetworkProbe,
+    targets: Vec<ProbeTarget>,
+) -> Vec<ProbeTarget> {
+    let mut checks = JoinSet::new();
+    for target in targets {
+        let until = probe.deadline();
+        checks.spawn(async move {
+            let outcome = probe_http_at(target.clone(), REFUSED_PATH, until).await;
+            let is_for_agents =
+                matches!(&outcome, ProbeOutcome::Response(response) if is_proxy(response));
+            (!is_for_agents).then_some(target)
+        });
+    }
+    let others = checks.join_all().await;
+    others.into_iter().flatten().collect()
+}
+
 /// Checks if the management API or the API of a container runtime answers at one of these
 /// listeners, whose owners are unknown. Reports each open listener, and counts the others.
 pub(super) async fn probe_listeners(
@@ -88,7 +111,7 @@ pub(super) async fn probe_listeners(
 ) -> Vec<Finding> {
     let count = targets.len();
     let mut probes = JoinSet::new();
-    for target in targets {
+    for target in without_proxy_listeners(&probe, targets).await {
         probes.spawn(probe_management(probe.clone(), target.clone()));
         probes.spawn(probe_metrics(probe.clone(), target.clone()));
         // The default ports of container runtimes have separate checks.

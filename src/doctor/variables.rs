@@ -101,7 +101,7 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// Checks if the proxy variables of HTTP clients contain the address of egressd.
-pub(super) fn proxy_findings(variables: &[Variable], proxy: &ProbeTarget) -> Vec<Finding> {
+pub(super) fn proxy_findings(variables: &[Variable], proxies: &[ProbeTarget]) -> Vec<Finding> {
     let check = SandboxCheck::ProxyVariables;
     let set = variables.iter().filter(|(_, value)| !value.is_empty());
     let mut found: Vec<Finding> = set
@@ -111,7 +111,8 @@ pub(super) fn proxy_findings(variables: &[Variable], proxy: &ProbeTarget) -> Vec
         })
         .map(|(name, value)| {
             let name = printable(&name.to_string_lossy());
-            if is_proxy_url(&value.to_string_lossy(), proxy) {
+            let value = value.to_string_lossy();
+            if proxies.iter().any(|proxy| is_proxy_url(&value, proxy)) {
                 check.closed(name, "names egressd")
             } else {
                 check.open(name, "does not name egressd")
@@ -232,7 +233,7 @@ mod tests {
         let proxy = ProbeTarget::parse("127.0.0.1:8080").unwrap();
         let state = |value| {
             let environment = variables([("https_proxy", value)]);
-            let found = proxy_findings(&environment, &proxy);
+            let found = proxy_findings(&environment, std::slice::from_ref(&proxy));
             assert!(!serde_json::to_string(&found).unwrap().contains("corp"));
             found[0].state
         };
@@ -244,6 +245,9 @@ mod tests {
             FindingState::Open
         );
         assert_eq!(state("socks5://corp"), FindingState::Open);
-        assert_eq!(proxy_findings(&[], &proxy)[0].state, FindingState::Closed);
+        assert_eq!(
+            proxy_findings(&[], std::slice::from_ref(&proxy))[0].state,
+            FindingState::Closed
+        );
     }
 }

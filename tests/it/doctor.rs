@@ -155,6 +155,30 @@ fn egressd_is_recognised_at_its_listeners() {
 }
 
 #[test]
+fn a_listener_for_one_connection_is_recognised_without_a_request_to_its_api() {
+    let upstream = Upstream::echo();
+    let crm = connection("crm").allow("/").upstream(&upstream);
+    let listeners = json!([{"listen": ["127.0.0.1:0"], "connection": "crm"}]);
+    let sidecar = Sidecar::with(crm)
+        .setting("proxy.listeners", listeners)
+        .start();
+    let [first, mounted] = sidecar.addresses() else {
+        panic!("two addresses")
+    };
+    let (first, mounted) = (first.to_string(), mounted.to_string());
+    let ran = World::new().doctor(&["--proxy", &first, "--proxy", &mounted], &[]);
+    let seen = "answers as egressd";
+    assert_eq!(
+        ran.rows("proxy"),
+        [
+            ("closed", first.as_str(), seen),
+            ("closed", mounted.as_str(), seen)
+        ]
+    );
+    assert_eq!(upstream.sockets(), 0);
+}
+
+#[test]
 fn a_silent_listener_is_not_reported_as_closed() {
     let world = World::new();
     let open = world.open();
