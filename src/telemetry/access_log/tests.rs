@@ -50,7 +50,7 @@ fn a_line_has_every_key() {
     assert_eq!(
         format_line(LineFormat::Json, &record),
         "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"level\":\"warn\",\"event\":\"exchange\",\
-         \"request_id\":\"r-1\",\"upstream_request_id\":null,\"listener\":\"127.0.0.1:0\",\"connection\":null,\"route\":null,\"method\":\"GET\",\"path\":\"/crm/a\",\
+         \"request_id\":\"r-1\",\"upstream_request_id\":null,\"listener\":\"127.0.0.1:0\",\"connection\":null,\"route\":null,\"via\":null,\"method\":\"GET\",\"path\":\"/crm/a\",\
          \"status\":403,\"code\":\"route_not_allowed\",\"outcome\":\"refused\",\"request_bytes\":0,\
          \"response_bytes\":12,\"duration_ms\":1.500,\"upstream_ms\":null,\"token_age_s\":90}\n"
     );
