@@ -32,6 +32,7 @@ fn check_in(directory: &Path, arguments: &[&str]) -> Output {
         .env("TRACKER_USER", "user")
         .env("TRACKER_PASSWORD", "a-password-of-its-own")
         .env("METRICS_API_KEY", "an-api-key")
+        .env("OPENAI_API_KEY", "an-api-key")
         .env("BILLING_CLIENT_ID", "a-client")
         .env("BILLING_CLIENT_SECRET", "a-client-secret");
     output(&mut command)
