@@ -139,6 +139,9 @@
 //! - **S18**: No header field of a response leads an agent that follows it from one connection to
 //!   another. Enforced by `proxy::references` and `proxy::cookies`. Tests:
 //!   `tests/it/references.rs`, `src/proxy/references/laws.rs`.
+//! - **S19**: A request is sent only through a connection that its listener serves. Enforced by
+//!   `proxy::served_connections`, in which the stages and MCP look connections up. Tests:
+//!   `tests/it/listeners/scopes.rs`, `tests/it/mcp/lists.rs`.
 
 mod ansi;
 pub mod app;
