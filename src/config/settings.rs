@@ -9,6 +9,7 @@ mod agent_listeners;
 mod listen;
 mod read;
 mod startup;
+mod taken_addresses;
 mod values;
 
 use std::fmt;

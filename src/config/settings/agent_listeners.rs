@@ -3,9 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use super::listen::{LISTENER, read_listen, report_duplicate, report_non_loopback};
+use super::AgentListener;
+use super::listen::{LISTENER, read_listen, report_non_loopback};
+use super::taken_addresses::TakenAddresses;
 use super::values::read_host;
-use super::{AgentListener, ListenAddress};
 use crate::config::definition::parsed_id;
 use crate::config::field::Field;
 use crate::config::object::Object;
@@ -35,11 +36,11 @@ impl NamedConnections {
     }
 }
 
-/// Reads `proxy.listeners`, and adds the ids that the listeners name to `named`. No address may
-/// clash with those of `proxy.listen` or of an earlier listener.
-pub(super) fn read_agent_listeners(
-    section: &Object<'_>,
-    proxy_listen: &[ListenAddress],
+/// Reads `proxy.listeners`. Adds the ids that the listeners name to `named`, and their addresses to
+/// `taken`.
+pub(super) fn read_agent_listeners<'a>(
+    section: &Object<'a>,
+    taken: &mut TakenAddresses<'a>,
     named: &mut NamedConnections,
     directory: &Path,
 ) -> Option<Vec<AgentListener>> {
@@ -47,41 +48,35 @@ pub(super) fn read_agent_listeners(
         return Some(Vec::new());
     };
     let mut listeners = Vec::new();
-    let mut taken = proxy_listen.to_vec();
     let mut is_whole = true;
     for item in field.read_list()? {
         let listener = item
             .read_object(&settings_spec::LISTENER)
-            .and_then(|object| read_listener(&object, &taken, named, directory));
+            .and_then(|object| read_listener(&object, taken, named, directory));
         let Some(listener) = listener else {
             is_whole = false;
             continue;
         };
-        taken.extend(listener.addresses.iter().cloned());
         listeners.push(listener);
     }
     is_whole.then_some(listeners)
 }
 
-fn read_listener(
-    object: &Object<'_>,
-    taken: &[ListenAddress],
+fn read_listener<'a>(
+    object: &Object<'a>,
+    taken: &mut TakenAddresses<'a>,
     named: &mut NamedConnections,
     directory: &Path,
 ) -> Option<AgentListener> {
     let allow_non_loopback = object.read_flag("allow_non_loopback");
-    let addresses = read_listen(object, directory, &LISTENER, |field, address| {
+    let addresses = read_listen(object, directory, &LISTENER, taken, |field, address| {
         // An invalid flag is reported by itself; it causes no second problem here.
-        if !address.is_local() && allow_non_loopback == Some(false) {
+        let is_allowed = address.is_local() || allow_non_loopback != Some(false);
+        if !is_allowed {
             let setting = "set `allow_non_loopback: true` beside it if a network policy keeps other machines out";
             report_non_loopback(field, address, Some(setting));
-            return false;
         }
-        let other = taken.iter().find(|other| other.clashes_with(address));
-        if let Some(other) = other {
-            report_duplicate(field, address, other);
-        }
-        other.is_none()
+        is_allowed
     });
     let allowed_hosts = object.read_optional("allowed_hosts", Vec::new(), |field| {
         field.read_items(read_host)

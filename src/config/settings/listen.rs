@@ -3,14 +3,16 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{ListenAddress, ProxySettings};
+use super::ListenAddress;
+use super::taken_addresses::{AddressSource, TakenAddresses};
 use crate::config::field::Field;
 use crate::config::object::Object;
-use crate::config::problem::{Problem, Problems};
 use crate::config::redaction::quoted;
 
 /// The default of a `listen` field, and the minimum number of its addresses.
 pub(super) struct ListenField {
+    /// The path of the field in the settings.
+    setting: &'static str,
     /// The default, or the example of a field that is required.
     default: &'static str,
     min: usize,
@@ -18,6 +20,7 @@ pub(super) struct ListenField {
 }
 
 pub(super) const PROXY: ListenField = ListenField {
+    setting: "proxy.listen",
     default: "127.0.0.1:8080",
     min: 1,
     is_required: false,
@@ -26,26 +29,30 @@ pub(super) const PROXY: ListenField = ListenField {
 pub(super) const PROXY_BESIDE_LISTENERS: ListenField = ListenField { min: 0, ..PROXY };
 /// `listen` of an item of `proxy.listeners`.
 pub(super) const LISTENER: ListenField = ListenField {
+    setting: "proxy.listeners[].listen",
     default: "127.0.0.1:9001",
     min: 1,
     is_required: true,
 };
 pub(super) const MANAGEMENT: ListenField = ListenField {
+    setting: "management.listen",
     default: "127.0.0.1:8081",
     min: 0,
     is_required: false,
 };
 
-/// Reads the addresses of a section. `admits` decides about each address, and reports those that it
-/// rejects.
-pub(super) fn read_listen(
-    section: &Object<'_>,
+/// Reads the addresses of a section, and adds them to `taken`. `admits` decides about each address,
+/// and reports those that it rejects.
+pub(super) fn read_listen<'a>(
+    section: &Object<'a>,
     directory: &Path,
     ListenField {
+        setting,
         default,
         min,
         is_required,
     }: &ListenField,
+    taken: &mut TakenAddresses<'a>,
     admits: impl Fn(&Field<'_>, &ListenAddress) -> bool,
 ) -> Option<Vec<ListenAddress>> {
     let Some(field) = section.take_field("listen") else {
@@ -53,7 +60,12 @@ pub(super) fn read_listen(
             // Reported when the mapping was read.
             return None;
         }
-        return Some(vec![ListenAddress::Tcp(default.parse().ok()?)]);
+        let address = ListenAddress::Tcp(default.parse().ok()?);
+        let source = AddressSource::Default {
+            setting,
+            can_be_empty: *min == 0,
+        };
+        return taken.add(&address, source).then(|| vec![address]);
     };
     let items = field.read_list()?;
     if items.len() < *min {
@@ -61,33 +73,17 @@ pub(super) fn read_listen(
         return field.reject("empty", message, format!("write `[{default}]`"));
     }
     let mut addresses: Vec<ListenAddress> = Vec::with_capacity(items.len());
-    let mut whole = true;
-    for item in &items {
-        let Some(address) = read_address(item, directory).filter(|address| admits(item, address))
-        else {
-            whole = false;
+    let mut is_whole = true;
+    for item in items {
+        let address = read_address(&item, directory);
+        let Some(address) = address.filter(|address| admits(&item, address)) else {
+            is_whole = false;
             continue;
         };
-        if let Some(other) = addresses.iter().find(|other| other.clashes_with(&address)) {
-            report_duplicate(item, &address, other);
-            whole = false;
-        }
+        is_whole &= taken.add(&address, AddressSource::Field(item));
         addresses.push(address);
     }
-    whole.then_some(addresses)
-}
-
-/// Reports an address that cannot be bound beside another one.
-pub(super) fn report_duplicate(field: &Field<'_>, address: &ListenAddress, other: &ListenAddress) {
-    let shown = quoted(&address.to_string());
-    let message = if other == address {
-        format!("{shown} is listed twice")
-    } else {
-        let other = quoted(&other.to_string());
-        format!("{shown} conflicts with {other}: only one of them can be bound")
-    };
-    let remedy = "remove one of the two addresses";
-    field.report("duplicate_address", message, remedy);
+    is_whole.then_some(addresses)
 }
 
 /// Reports an address that other machines can reach. `setting` is advice on how to allow it.
@@ -141,24 +137,4 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
     let message = format!("{} is not a valid address", quoted(text));
     let remedy = "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`";
     field.reject("invalid_address", message, remedy)
-}
-
-/// Reports an address that both listeners use (F-19), because the second could not be bound.
-pub(super) fn report_clashes(
-    proxy: &ProxySettings,
-    management: &[ListenAddress],
-    problems: &Problems,
-) {
-    for address in management {
-        if proxy.addresses().any(|other| other.clashes_with(address)) {
-            let shown = quoted(&address.to_string());
-            let message = format!("the proxy and the management API both listen on {shown}");
-            let problem = Problem::whole("settings", "duplicate_address", message);
-            problems.push(
-                problem
-                    .field("management.listen")
-                    .remedy("give them different ports"),
-            );
-        }
-    }
 }

@@ -4,9 +4,8 @@
 use std::path::PathBuf;
 
 use super::agent_listeners::{NamedConnections, read_agent_listeners};
-use super::listen::{
-    MANAGEMENT, PROXY, PROXY_BESIDE_LISTENERS, read_listen, report_clashes, report_non_loopback,
-};
+use super::listen::{MANAGEMENT, PROXY, PROXY_BESIDE_LISTENERS, read_listen, report_non_loopback};
+use super::taken_addresses::TakenAddresses;
 use super::values::{read_ca_roots, read_ceilings, read_connection_paths, read_host, read_secrets};
 use super::{
     AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
@@ -112,8 +111,9 @@ pub(in crate::config) fn read_settings<'a>(
     let top = read.with_layers(file);
     let section = |name| top.read_section(name);
     let mut named = NamedConnections::default();
-    let proxy = section("proxy").and_then(|it| read_proxy(&it, &mut named, read));
-    let management = section("management").and_then(|it| read_management(&it, read));
+    let mut taken = TakenAddresses::default();
+    let proxy = section("proxy").and_then(|it| read_proxy(&it, &mut taken, &mut named, read));
+    let management = section("management").and_then(|it| read_management(&it, &mut taken, read));
     let mcp = section("mcp").and_then(|it| read_mcp(&it));
     let egress = section("egress").and_then(|it| read_egress(&it, read.context));
     let log = section("log").and_then(|it| read_log(&it));
@@ -126,9 +126,6 @@ pub(in crate::config) fn read_settings<'a>(
             .is_none();
     let connections = read_connection_paths(&top, read.context.directory, read.default_connections);
     let rules = read_rules(&top, read);
-    if let (Some(proxy), Some(management)) = (&proxy, &management) {
-        report_clashes(proxy, &management.listen, read.layers.problems);
-    }
     let (paths, found) = (connections.clone(), rules.clone());
     let settings = || {
         Some(Settings {
@@ -179,24 +176,26 @@ pub(in crate::config) fn read_management_listen<'a>(
     let section = section.and_then(|field| field.read_unchecked_object(&settings_spec::MANAGEMENT));
     let prefix = variable(ROOT, "management");
     let section = Object::with_layers(section, &settings_spec::MANAGEMENT, read.layers, prefix);
-    let found = read_listen(&section, read.context.directory, &MANAGEMENT, |_, _| true);
+    let mut taken = TakenAddresses::default();
+    let directory = read.context.directory;
+    let found = read_listen(&section, directory, &MANAGEMENT, &mut taken, |_, _| true);
     // A section that is not a mapping is reported and then read as if it were absent, so the number
     // of problems decides.
     found.filter(|_| problems.count() == before)
 }
 
-/// Reads `proxy`, and adds the ids that its listeners name to `named`.
-fn read_proxy(
-    section: &Object<'_>,
+/// Reads `proxy`. Adds its addresses to `taken`, and the ids that its listeners name to `named`.
+fn read_proxy<'a>(
+    section: &Object<'a>,
+    taken: &mut TakenAddresses<'a>,
     named: &mut NamedConnections,
     read: &SettingsReader<'_>,
 ) -> Option<ProxySettings> {
     let allow_non_loopback = section.read_flag("allow_non_loopback");
-    let listen = read_proxy_listen(section, allow_non_loopback, read);
+    let listen = read_proxy_listen(section, allow_non_loopback, taken, read);
     let allowed_hosts = section.read_optional("allowed_hosts", Vec::new(), |field| {
         field.read_items(read_host)
     });
-    let taken = listen.as_deref().unwrap_or_default();
     let listeners = read_agent_listeners(section, taken, named, read.context.directory);
     let workers = section.read_count("workers");
     let max_connections = section.read_count("max_connections");
@@ -223,9 +222,10 @@ fn read_proxy(
 }
 
 /// Reads `proxy.listen`, which may be empty beside `proxy.listeners`.
-fn read_proxy_listen(
-    section: &Object<'_>,
+fn read_proxy_listen<'a>(
+    section: &Object<'a>,
     allow_non_loopback: Option<bool>,
+    taken: &mut TakenAddresses<'a>,
     read: &SettingsReader<'_>,
 ) -> Option<Vec<ListenAddress>> {
     let listeners = section.field.find_entry("listeners");
@@ -240,6 +240,7 @@ fn read_proxy_listen(
         section,
         read.context.directory,
         listen_field,
+        taken,
         |field, address| {
             // An invalid flag is reported by itself; it causes no second problem here.
             let is_allowed = address.is_local() || allow_non_loopback != Some(false);
@@ -252,7 +253,11 @@ fn read_proxy_listen(
     )
 }
 
-fn read_management(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<ManagementSettings> {
+fn read_management<'a>(
+    section: &Object<'a>,
+    taken: &mut TakenAddresses<'a>,
+    read: &SettingsReader<'_>,
+) -> Option<ManagementSettings> {
     let is_written = section.has_field("basic_auth");
     let login = section.read_section("basic_auth")?;
     let (username, password) = (login.take_field("username"), login.take_field("password"));
@@ -267,6 +272,7 @@ fn read_management(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<Ma
         section,
         read.context.directory,
         &MANAGEMENT,
+        taken,
         |field, address| {
             let is_allowed = address.is_local() || is_wanted;
             if !is_allowed {

@@ -164,15 +164,59 @@ fn addresses_clash_across_listeners_and_with_the_management_api() {
         "duplicate_address",
         "proxy.listeners[1].listen[1]",
     );
-    refuses(
-        &listeners("{listen: [127.0.0.1:8081], connection: a}"),
-        "duplicate_address",
-        "management.listen",
-    );
     // The flag replaces `proxy.listen` only.
     let mut world = listeners(one);
     world.overrides.listen = vec!["127.0.0.1:1".to_owned()];
     refuses(&world, "duplicate_address", "proxy.listeners[0].listen[0]");
+}
+
+#[test]
+fn an_address_that_is_a_default_is_reported_with_the_setting() {
+    // F-283
+    for (address, message, remedy) in [
+        (
+            "127.0.0.1:8080",
+            "`127.0.0.1:8080` is also the default of `proxy.listen`",
+            "choose another port, or set `proxy.listen` (`[]` if it is not needed)",
+        ),
+        (
+            "127.0.0.1:8081",
+            "`127.0.0.1:8081` is also the default of `management.listen`",
+            "choose another port, or set `management.listen` (`[]` if it is not needed)",
+        ),
+        (
+            "0.0.0.0:8081",
+            "`0.0.0.0:8081` conflicts with `127.0.0.1:8081`, the default of `management.listen`: only one of them can be bound",
+            "choose another port, or set `management.listen` (`[]` if it is not needed)",
+        ),
+    ] {
+        let item = format!("{{listen: ['{address}'], connection: a, allow_non_loopback: true}}");
+        let place = "proxy.listeners[0].listen[0]";
+        let problem = refuses(&listeners(&item), "duplicate_address", place);
+        assert_eq!((&*problem.message, &*problem.remedy), (message, remedy));
+    }
+    // Without other listeners, `proxy.listen` cannot be empty.
+    let world = world("management: {listen: [127.0.0.1:8080]}");
+    let problem = refuses(&world, "duplicate_address", "management.listen[0]");
+    assert!(problem.remedy.ends_with("`proxy.listen`"), "{problem:?}");
+}
+
+#[test]
+fn a_clash_hides_no_other() {
+    // F-283
+    let text = "proxy: {listeners: [{listen: [127.0.0.1:1, '127.0.0.1:2'], connection: a}, {listen: ['127.0.0.1:1'], connection: b}]}\n\
+                management: {listen: [127.0.0.1:2]}\n";
+    let found = world(text).file("connections/b.yaml", connection(&[]));
+    let found = found.load().err().unwrap_or_default();
+    let found: Vec<_> = found
+        .iter()
+        .map(|found| (found.code, found.field.as_str(), found.line))
+        .collect();
+    let expected = [
+        ("duplicate_address", "proxy.listeners[1].listen[0]", Some(1)),
+        ("duplicate_address", "management.listen[0]", Some(2)),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

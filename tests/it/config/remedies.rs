@@ -138,7 +138,8 @@ fn addresses_of_listeners_are_reported_with_the_reason() {
     let message = |text: &str, code: &str, field: &str| refuses(&world(text), code, field).message;
     let twice = "proxy: {listen: [127.0.0.1:1, 127.0.0.1:1]}";
     let message_of_twice = message(twice, "duplicate_address", "proxy.listen[1]");
-    assert_eq!(message_of_twice, "`127.0.0.1:1` is listed twice");
+    let first = "`127.0.0.1:1` is listed twice, first as `proxy.listen[0]`";
+    assert_eq!(message_of_twice, first);
     let both = "proxy: {listen: [127.0.0.1:1, 0.0.0.0:1], allow_non_loopback: true}";
     let both = message(both, "duplicate_address", "proxy.listen[1]");
     assert!(both.contains("conflicts with `127.0.0.1:1`"), "{both}");

@@ -171,7 +171,9 @@ fn listeners_that_are_equal() {
         let text = format!(
             "proxy: {{listen: ['{proxy}']}}\nmanagement: {{listen: ['{management}'], basic_auth: {{username: u, password: p}}}}\n"
         );
-        refuses(&world(&text), "duplicate_address", "management.listen");
+        let problem = refuses(&world(&text), "duplicate_address", "management.listen[0]");
+        assert_eq!(problem.line, Some(2), "{problem:?}");
+        assert!(problem.message.contains("`proxy.listen[0]`"), "{problem:?}");
     }
     refuses(
         &world("proxy: {listen: [127.0.0.1:1, 127.0.0.1:1]}"),
