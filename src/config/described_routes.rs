@@ -10,8 +10,8 @@ use super::object::Object;
 use super::redaction::{Grammar, quoted};
 use crate::domain::ConnectionId;
 use crate::domain::route_description::{
-    DESCRIPTION_MAX_CHARS, DescriptionText, InvalidDescription, ParameterName, QueryParameter,
-    RouteDescription, RouteName, TOOL_NAME_MAX_BYTES,
+    DESCRIPTION_MAX_CHARS, DescriptionText, InvalidDescription, PARAMETER_NAME_MAX_CHARS,
+    ParameterName, QueryParameter, RouteDescription, RouteName, TOOL_NAME_MAX_BYTES,
 };
 
 /// Reads the descriptions of one connection's routes.
@@ -118,7 +118,9 @@ fn read_parameter((name, field): &(&str, Field<'_>)) -> Option<QueryParameter> {
         Err(invalid) => field.reject(
             "invalid_parameter",
             invalid.to_string(),
-            "write the name as it is in a query, unescaped",
+            format!(
+                "write the name as it is in a query, unescaped, with at most {PARAMETER_NAME_MAX_CHARS} characters"
+            ),
         ),
     };
     let (kind, description) = match &field.node.value {

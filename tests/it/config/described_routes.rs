@@ -98,6 +98,22 @@ fn a_mistake_in_a_description_is_named_with_its_place() {
 }
 
 #[test]
+fn the_longest_name_of_a_parameter_is_stated() {
+    // F-280
+    let name = "a".repeat(65);
+    let definition = connection(&[(
+        "allowed_routes",
+        &routes(&format!("query: {{{name}: integer}}")),
+    )]);
+    let found = World::new().file("a.yaml", definition).errors();
+    assert_eq!(found[0].code, "invalid_parameter");
+    assert!(
+        found[0].remedy.contains("at most 64 characters"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_mistake_in_a_route_is_named_with_its_place() {
     // F-280
     for (list, code, field) in [
