@@ -14,7 +14,7 @@ use super::field::{Field, Input, join_names};
 use super::problem::{Problem, Problems, nearest};
 use super::redaction::{may_show_key, quoted, shown_variable};
 use super::secret_policy::SecretValues;
-use super::settings_spec::variables;
+use super::settings_spec::{fields_without_variable, variables};
 
 /// The prefix of all variables of egressd.
 const PREFIX: &str = "EGRESSD_";
@@ -134,7 +134,15 @@ pub(super) fn report_unknown_variables(environment: &Environment, problems: &Pro
     report_unknown_hardening(environment, problems);
     let variables = variables().into_iter().map(|(variable, _)| variable);
     let known: Vec<String> = variables.chain([HARDENING.to_owned()]).collect();
+    let lists = fields_without_variable();
     for name in environment.unused() {
+        if let Some((path, _)) = lists.iter().find(|(_, variable)| *variable == name) {
+            let message = format!("`{path}` cannot be set by a variable");
+            let problem = Problem::whole("environment", "unknown_field", message);
+            let remedy = format!("write `{path}` in the settings file, and unset the variable");
+            problems.push(problem.field(name).remedy(remedy));
+            continue;
+        }
         // Only the rest of the names is compared: the common prefix makes all of them similar.
         let rest = name.strip_prefix(PREFIX).unwrap_or(&name);
         let rests = known.iter().filter_map(|known| known.strip_prefix(PREFIX));

@@ -5,6 +5,7 @@
 mod tests;
 
 use super::environment::HARDENING;
+use super::field::join_path;
 use super::spec::Kind::{Flag, Integer, List, Object, Objects, Value};
 use super::spec::{FieldSpec, ObjectSpec, field, text};
 use crate::domain::{ResponseCap, Timeout};
@@ -131,6 +132,27 @@ pub(super) fn variables() -> Vec<(String, bool)> {
     }
     let mut found = Vec::new();
     add(&SETTINGS, ROOT, &mut found);
+    found
+}
+
+/// Returns the lists of mappings, each as its path in the settings file and as the variable that it
+/// would be, were it a leaf.
+pub(super) fn fields_without_variable() -> Vec<(String, String)> {
+    fn add(object: &ObjectSpec, path: &str, found: &mut Vec<(String, String)>) {
+        for field in object.fields {
+            let path = join_path(path, field.name);
+            match &field.kind {
+                Object(section) => add(section, &path, found),
+                Objects(_) => {
+                    let variable = variable(ROOT, &path.replace('.', "_"));
+                    found.push((path, variable));
+                }
+                List(_) | Flag(_) | Integer { .. } | Value(_) => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    add(&SETTINGS, "", &mut found);
     found
 }
 
