@@ -10,7 +10,7 @@ use super::values::read_host;
 use crate::config::definition::parsed_id;
 use crate::config::field::Field;
 use crate::config::object::Object;
-use crate::config::problem::{Problem, Problems, Severity};
+use crate::config::problem::{Problem, Problems, Severity, nearest};
 use crate::config::redaction::quoted;
 use crate::config::settings_spec;
 use crate::domain::{Connection, ConnectionId, ListenerScope};
@@ -29,9 +29,23 @@ impl NamedConnections {
     ) {
         let known: HashSet<&ConnectionId> = connections.iter().map(|found| &found.id).collect();
         for (id, place) in self.0 {
-            if !known.contains(&id) {
-                problems.push(Problem { severity, ..place });
+            if known.contains(&id) {
+                continue;
             }
+            let near = nearest(id.as_str(), known.iter().map(|known| known.as_str()));
+            let (message, remedy) = match near {
+                Some(near) => (
+                    format!("{}; did you mean `{near}`?", place.message),
+                    format!("write `{near}`, or add the definition"),
+                ),
+                None => (place.message, place.remedy),
+            };
+            problems.push(Problem {
+                severity,
+                message,
+                remedy,
+                ..place
+            });
         }
     }
 }

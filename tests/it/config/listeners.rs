@@ -222,7 +222,26 @@ fn a_clash_hides_no_other() {
 #[test]
 fn there_is_no_variable() {
     let world = world("").variable("EGRESSD_PROXY_LISTENERS", "127.0.0.1:1");
-    refuses(&world, "unknown_field", "EGRESSD_PROXY_LISTENERS");
+    let problem = refuses(&world, "unknown_field", "EGRESSD_PROXY_LISTENERS");
+    let message = "`proxy.listeners` cannot be set by a variable";
+    let remedy = "write `proxy.listeners` in the settings file, and unset the variable";
+    assert_eq!((&*problem.message, &*problem.remedy), (message, remedy));
+}
+
+#[test]
+fn a_misspelt_id_is_reported_with_the_nearest_one() {
+    for (item, field) in [
+        ("connection: cod", "connection"),
+        ("connections: [a, cod]", "connections[1]"),
+    ] {
+        let world = listeners(&format!("{{listen: [127.0.0.1:1], {item}}}"));
+        let world = world.file("connections/code.yaml", connection(&[]));
+        let place = format!("proxy.listeners[0].{field}");
+        let problem = refuses(&world, "unknown_connection", &place);
+        let message = "no definition has the id `cod`; did you mean `code`?";
+        let remedy = "write `code`, or add the definition";
+        assert_eq!((&*problem.message, &*problem.remedy), (message, remedy));
+    }
 }
 
 #[test]
