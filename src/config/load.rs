@@ -176,7 +176,7 @@ fn load_from(
     let read = read_connections(definitions, file, &rules.secrets(), &context, &problems);
     // If a definition has an error, its id may be unknown.
     if problems.error_count() == before {
-        named.report_unknown(&read.connections, input.unknown_connection, &problems);
+        named.report_unusable(&read.connections, input.unknown_connection, &problems);
     }
     // Last, because reading the definitions looks variables up too.
     report_unknown_variables(environment, &problems);

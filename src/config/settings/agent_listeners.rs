@@ -1,6 +1,6 @@
 //! Reads `proxy.listeners`: further listeners for agents, each with connections of its own.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::AgentListener;
@@ -15,38 +15,79 @@ use crate::config::redaction::quoted;
 use crate::config::settings_spec;
 use crate::domain::{Connection, ConnectionId, ListenerScope};
 
-/// The ids that listeners name, each with the problem that is reported if no definition has it.
+/// The ids that listeners name.
 #[derive(Default)]
-pub(in crate::config) struct NamedConnections(Vec<(ConnectionId, Problem)>);
+pub(in crate::config) struct NamedConnections(Vec<NamedConnection>);
+
+struct NamedConnection {
+    id: ConnectionId,
+    is_mounted: bool,
+    /// The problem that is reported if no definition has the id.
+    unknown: Problem,
+}
 
 impl NamedConnections {
-    /// Reports the ids that none of these connections has.
-    pub(in crate::config) fn report_unknown(
+    /// Reports the ids that none of these connections has. Warns about a connection at the root of
+    /// a listener if it refuses every request.
+    pub(in crate::config) fn report_unusable(
         self,
         connections: &[Connection],
-        severity: Severity,
+        unknown: Severity,
         problems: &Problems,
     ) {
-        let known: HashSet<&ConnectionId> = connections.iter().map(|found| &found.id).collect();
-        for (id, place) in self.0 {
-            if known.contains(&id) {
-                continue;
-            }
-            let near = nearest(id.as_str(), known.iter().map(|known| known.as_str()));
-            let (message, remedy) = match near {
-                Some(near) => (
-                    format!("{}; did you mean `{near}`?", place.message),
-                    format!("write `{near}`, or add the definition"),
-                ),
-                None => (place.message, place.remedy),
+        let known: HashMap<&str, &Connection> = connections
+            .iter()
+            .map(|found| (found.id.as_str(), found))
+            .collect();
+        for named in self.0 {
+            let problem = match known.get(named.id.as_str()) {
+                None => Some(Problem {
+                    severity: unknown,
+                    ..named.into_unknown(connections)
+                }),
+                Some(found) if named.is_mounted => named.into_unusable(found),
+                Some(_) => None,
             };
-            problems.push(Problem {
-                severity,
-                message,
-                remedy,
-                ..place
-            });
+            if let Some(problem) = problem {
+                problems.push(problem);
+            }
         }
+    }
+}
+
+impl NamedConnection {
+    /// Returns the problem that no definition has the id, with the most similar known one.
+    fn into_unknown(self, connections: &[Connection]) -> Problem {
+        let place = self.unknown;
+        let known = connections.iter().map(|found| found.id.as_str());
+        let Some(near) = nearest(self.id.as_str(), known) else {
+            return place;
+        };
+        Problem {
+            message: format!("{}; did you mean `{near}`?", place.message),
+            remedy: format!("write `{near}`, or add the definition"),
+            ..place
+        }
+    }
+
+    /// Returns a warning if the connection refuses every request.
+    fn into_unusable(self, found: &Connection) -> Option<Problem> {
+        let (state, refusal, remedy) = if found.delete_time.is_some() {
+            let remedy = "remove `delete_time` from the definition, or remove the listener";
+            ("soft-deleted", "404 `connection_not_found`", remedy)
+        } else if !found.enabled {
+            let remedy = "enable the connection, or remove the listener";
+            ("disabled", "403 `connection_disabled`", remedy)
+        } else {
+            return None;
+        };
+        let id = quoted(self.id.as_str());
+        let place = self.unknown.warning().remedy(remedy);
+        Some(Problem {
+            code: "unusable_connection",
+            message: format!("{id} is {state}, so every request is refused with {refusal}"),
+            ..place
+        })
     }
 }
 
@@ -109,7 +150,7 @@ fn read_scope(object: &Object<'_>, named: &mut NamedConnections) -> Option<Liste
     let mounted = object.take_field("connection");
     let only = object.take_field("connections");
     match (mounted, only) {
-        (Some(mounted), None) => read_id(&mounted, named).map(ListenerScope::Mounted),
+        (Some(mounted), None) => read_id(&mounted, true, named).map(ListenerScope::Mounted),
         (None, Some(only)) => read_ids(&only, named).map(ListenerScope::Only),
         (Some(_), Some(only)) => only.reject(
             "conflicting_fields",
@@ -141,7 +182,7 @@ fn read_ids(field: &Field<'_>, named: &mut NamedConnections) -> Option<BTreeSet<
     let mut ids = BTreeSet::new();
     let mut is_whole = true;
     for item in &items {
-        let Some(id) = read_id(item, named) else {
+        let Some(id) = read_id(item, false, named) else {
             is_whole = false;
             continue;
         };
@@ -155,11 +196,18 @@ fn read_ids(field: &Field<'_>, named: &mut NamedConnections) -> Option<BTreeSet<
     is_whole.then_some(ids)
 }
 
-fn read_id(field: &Field<'_>, named: &mut NamedConnections) -> Option<ConnectionId> {
+fn read_id(
+    field: &Field<'_>,
+    is_mounted: bool,
+    named: &mut NamedConnections,
+) -> Option<ConnectionId> {
     let id = parsed_id(field, field.read_text()?, "write the id of a connection")?;
     let message = format!("no definition has the id {}", quoted(id.as_str()));
-    let place = field.problem("unknown_connection", message);
-    let place = place.remedy("write the id of a connection, or add its definition");
-    named.0.push((id.clone(), place));
+    let unknown = field.problem("unknown_connection", message);
+    named.0.push(NamedConnection {
+        id: id.clone(),
+        is_mounted,
+        unknown: unknown.remedy("write the id of a connection, or add its definition"),
+    });
     Some(id)
 }

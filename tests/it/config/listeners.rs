@@ -6,7 +6,7 @@ use egressd::config::{AgentListener, LoadOptions, Problem, SettingsOverrides, at
 use egressd::domain::{ConnectionId, ListenerScope};
 
 use super::settings::{loaded, refuses, tcp, world};
-use super::world::{World, camel_case, connection};
+use super::world::{World, camel_case, connection, with_top};
 
 fn id(text: &str) -> ConnectionId {
     ConnectionId::parse(text).unwrap()
@@ -259,6 +259,37 @@ fn an_unknown_id_is_a_warning_for_a_process_that_runs() {
         .map(|found| (found.code, found.is_error()))
         .collect();
     assert_eq!(found, [("unknown_connection", false)]);
+}
+
+#[test]
+fn a_mounted_connection_that_refuses_every_request_is_a_warning() {
+    let disabled = "{tool: TOOL_HTTP_REQUEST, enabled: false}";
+    for (top, message) in [
+        (
+            "delete_time: 2026-01-02T03:04:05Z".to_owned(),
+            "`c` is soft-deleted, so every request is refused with 404 `connection_not_found`",
+        ),
+        (
+            format!("tool_configurations: [{disabled}]"),
+            "`c` is disabled, so every request is refused with 403 `connection_disabled`",
+        ),
+    ] {
+        let warnings = |scope: &str| {
+            let world = listeners(&format!("{{listen: [127.0.0.1:1], {scope}}}"));
+            loaded(&world.file("connections/c.yaml", with_top(&top))).warnings
+        };
+        let found = warnings("connection: c");
+        let [warning] = found.as_slice() else {
+            panic!("one warning wanted: {found:#?}")
+        };
+        let place = "proxy.listeners[0].connection";
+        let shown = (warning.code, &*warning.field, &*warning.message);
+        assert_eq!(shown, ("unusable_connection", place, message));
+        assert!(warning.line.is_some() && !warning.remedy.is_empty());
+        // The other connections of the listener can be used.
+        assert_eq!(warnings("connections: [a, c]"), []);
+        assert_eq!(warnings("connection: a"), []);
+    }
 }
 
 #[test]
