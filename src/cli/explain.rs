@@ -15,11 +15,13 @@ use crate::proxy::explain::{
     ExplainOutcome, ExplainedRefusal, Explanation, RequestInput, ServedAddresses, explain,
 };
 use crate::snapshot::Snapshot;
-use listener::{explained_listener, tcp_port};
+use listener::{explained_listener, tcp_port, unknown_port_note};
 
 const AFTER_HELP: &str = "\
 Explains a request without a body, and sends nothing. It does not check what depends on a body, on other requests or on the upstream: the body size, limits, the response, and the name, the address, TLS and the token, which `egressd probe` checks.
 Exit codes: 0 the request is allowed, 1 it is refused, 64 the arguments are not a request or the configuration has problems.";
+
+const FRAGMENT_NOTE: &str = "the fragment (`#…`) is ignored: clients never send it; write `#` as `%23` in a path or a query";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -103,8 +105,9 @@ impl Explain {
             Ok(explained) => explained,
             Err(invalid) => return report_invalid(self.format, invalid.to_string(), streams),
         };
-        if self.target.contains('#') {
-            let note = "the fragment (`#…`) is ignored: clients never send it; write `#` as `%23` in a path or a query";
+        let port_note = unknown_port_note(&self.target, proxy).filter(|_| named.is_none());
+        let fragment_note = self.target.contains('#').then(|| FRAGMENT_NOTE.to_owned());
+        for note in port_note.into_iter().chain(fragment_note) {
             writeln!(streams.err, "egressd explain: {note}")?;
         }
         if let ExplainOutcome::Refused(refused) = &explained

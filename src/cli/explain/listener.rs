@@ -27,8 +27,7 @@ pub(super) fn explained_listener(
     if let Some(found) = others.find(|listener| listener.addresses.iter().any(&is_meant)) {
         return Ok(listener(found.scope.clone(), &found.allowed_hosts));
     }
-    let addresses = settings.addresses().map(|address| format!("`{address}`"));
-    let addresses = addresses.collect::<Vec<_>>().join(", ");
+    let addresses = list_addresses(settings);
     match named {
         Some(_) => Err(format!(
             "no listener has this address; write one of {addresses}"
@@ -38,6 +37,26 @@ pub(super) fn explained_listener(
         )),
         None => Ok(unscoped(settings)),
     }
+}
+
+/// Returns a note for the operator if the URL of the request has a port that no listener has, so
+/// that the request is explained as on `proxy.listen`. The port may be one that a container maps.
+pub(super) fn unknown_port_note(target: &str, settings: &ProxySettings) -> Option<String> {
+    let port = url_port(target)?;
+    // Port 0 stands for any port.
+    let may_be = |address| tcp_port(address).is_some_and(|own| own == port || own == 0);
+    if settings.addresses().any(may_be) {
+        return None;
+    }
+    let addresses = list_addresses(settings);
+    Some(format!(
+        "no listener has port {port}, so the request is explained as on `proxy.listen`; `--listener` names another one: {addresses}"
+    ))
+}
+
+fn list_addresses(settings: &ProxySettings) -> String {
+    let addresses = settings.addresses().map(|address| format!("`{address}`"));
+    addresses.collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the TCP port of an address. Port 0 is one that the system chooses.

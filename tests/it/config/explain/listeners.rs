@@ -80,6 +80,27 @@ fn a_request_is_explained_as_on_the_listener_that_is_named() {
 }
 
 #[test]
+fn a_port_that_no_listener_has_is_noted() {
+    let note = "no listener has port 5, so the request is explained as on `proxy.listen`";
+    let by_port = |settings: &str, more: &[&str], port: u16| {
+        let target = format!("http://127.0.0.1:{port}/crm/a");
+        let ran = explain(settings, &[more, &["GET", &target]].concat());
+        assert_eq!(ran.exit, Exit::Success, "{}{}", ran.out, ran.err);
+        ran.err
+    };
+    let shown = by_port(SETTINGS, &[], 5);
+    assert!(shown.contains(note), "{shown}");
+    assert!(shown.contains("`127.0.0.1:9001`"), "{shown}");
+    for shown in [
+        by_port(SETTINGS, &[], 8080),
+        by_port(SETTINGS, &["--listener", "127.0.0.1:8080"], 5),
+        by_port(&SETTINGS.replace(":8080", ":0"), &[], 5),
+    ] {
+        assert!(!shown.contains("no listener"), "{shown}");
+    }
+}
+
+#[test]
 fn a_listener_that_does_not_exist_is_reported_with_those_that_do() {
     let all = "`127.0.0.1:8080`, `127.0.0.1:9001`, `unix:";
     for address in [
