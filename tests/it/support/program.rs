@@ -66,10 +66,12 @@ impl Program {
 
     /// Writes the file of a connection, and replaces an existing one.
     pub(crate) fn define(&self, connection: &Connection) {
-        let name = format!("connections/{}.json", connection.id);
-        fs::write(
-            self.files.path().join(name),
-            connection.definition().to_string(),
+        // Renamed into place, so that a process that watches the files never reads an empty one.
+        let next = self.path("next");
+        fs::write(&next, connection.definition().to_string()).unwrap();
+        fs::rename(
+            next,
+            self.path(&format!("connections/{}.json", connection.id)),
         )
         .unwrap();
     }
