@@ -4,7 +4,7 @@
 //! To an agent, all connections are paths of one host. `Link: </erp/x>` from the upstream of the
 //! connection `crm` would lead it to the connection `erp`, which adds another credential. So every
 //! reference is resolved against the request's upstream URL, and then mapped to what the agent can
-//! follow ([`resolver`]). `Link` ([`link`]) and `Refresh` ([`refresh`]) have a syntax of their own;
+//! follow (`resolver`). `Link` (`link`) and `Refresh` (`refresh`) have a syntax of their own;
 //! the other fields hold one reference each. What cannot be parsed is removed.
 
 mod authority;

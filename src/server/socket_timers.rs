@@ -25,7 +25,7 @@
 //! | Head       | `header_read`; `SLOW_HEAD` while memory is short    | the socket is closed    |
 //! | Exchange   | deadline of the exchange; `body_idle`; grace period | the service refuses     |
 //! | Responding | as for Exchange                                     | the response is cut off |
-//! | Streaming  | as for Exchange, and then [`CLOSE_TIMEOUT`]         | the response is cut off |
+//! | Streaming  | as for Exchange, and then `CLOSE_TIMEOUT`           | the response is cut off |
 //! | Flushing   | `write_stall`; grace period                         | the response is cut off |
 //! | Idle       | `idle`; `DRAIN_IDLE_TIMEOUT` while draining         | the socket is closed    |
 //! | Closing    | the time that `SocketTimers::begin_close` gives     | the socket is dropped   |
