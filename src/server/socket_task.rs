@@ -22,7 +22,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 use tokio::io::AsyncWrite as _;
 
 use super::agent_socket::{AgentSocket, AgentStream};
@@ -169,7 +168,6 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
     let timers = Arc::clone(socket.timers());
     let service = {
         let (server, timers) = (Arc::clone(server), Arc::clone(&timers));
-        let spare = Spare::default();
         service_fn(move |request: Request<Incoming>| {
             timers.begin_exchange();
             let (mut head, incoming) = request.into_parts();
@@ -179,8 +177,7 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
             let (server, timers) = (Arc::clone(&server), Arc::clone(&timers));
             let (body, rest) = request_body::track_unread(&head, incoming, &timers);
             ResponseFuture {
-                serving: Some(take_or_allocate(&spare, server.serve(head, body, timers))),
-                spare: Arc::clone(&spare),
+                serving: Box::pin(server.serve(head, body, timers)),
                 rest,
                 answer: None,
                 continues_upload: S::continues_upload,
@@ -229,31 +226,13 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
     }
 }
 
-/// The memory of the last request's future, for the next request on the socket. Allocating several
-/// kilobytes costs about as much as parsing a head.
-type Spare<F> = Arc<Mutex<Option<Pin<Box<F>>>>>;
-
-/// Returns a boxed future, in memory that a completed one has left if there is any.
-fn take_or_allocate<F>(spare: &Spare<F>, serving: F) -> Pin<Box<F>> {
-    let unused = spare.lock().take();
-    match unused {
-        Some(mut unused) => {
-            unused.as_mut().set(serving);
-            unused
-        }
-        None => Box::pin(serving),
-    }
-}
-
 /// The response to one request.
 ///
 /// The future of the service is boxed, because hyper reserves space for this future as long as the
 /// socket lives, even while it is idle, and moves it. An `async` block around the future of the
 /// service would store the request a second time.
 struct ResponseFuture<F, B> {
-    /// `None` once it is complete.
-    serving: Option<Pin<Box<F>>>,
-    spare: Spare<F>,
+    serving: Pin<Box<F>>,
     /// The request's body, if it has one.
     rest: Option<UnreadBody>,
     /// The response, while the rest of the request's body is read.
@@ -268,15 +247,7 @@ impl<F: Future<Output = Response<B>>, B> Future for ResponseFuture<F, B> {
         let this = &mut *self;
         let mut answer = match this.answer.take() {
             Some(answer) => *answer,
-            None => {
-                let Some(serving) = &mut this.serving else {
-                    // hyper does not poll a completed future.
-                    return Poll::Pending;
-                };
-                let answer = ready!(serving.as_mut().poll(cx));
-                *this.spare.lock() = this.serving.take();
-                answer
-            }
+            None => ready!(this.serving.as_mut().poll(cx)),
         };
         // If the socket closes anyway, reading the rest would gain nothing.
         if let Some(rest) = &mut this.rest
