@@ -83,6 +83,8 @@ pub struct AgentSocket<S: AsFd> {
     closing: bool,
     /// `true` if bytes have arrived before the response was complete, and were not read yet.
     has_early_bytes: bool,
+    /// `true` if nothing was written since hyper flushed between two exchanges.
+    has_flushed_responses: bool,
     /// `true` if the bytes that were read so far end with an empty line. The next head then begins
     /// with the next read, unless that is in an exchange.
     ends_with_empty_line: bool,
@@ -104,6 +106,7 @@ impl<S: AsFd> AgentSocket<S> {
             unread: None,
             closing: false,
             has_early_bytes: false,
+            has_flushed_responses: true,
             ends_with_empty_line: true,
             is_answering: false,
             head: None,
@@ -160,13 +163,15 @@ impl<S: AsFd> AgentSocket<S> {
     }
 
     /// Withholds hyper's own answer to a head that it refuses. Returns `false` for all other bytes.
+    /// A body may contain the same text, so the answer is recognised only while no response is
+    /// being written.
     fn withholds(&mut self, bytes: &[u8]) -> bool {
         // The first digit of the status of a response.
         if bytes.get(9) != Some(&b'4') {
             return false;
         }
         let is_withheld =
-            !self.is_answering && self.timers.is_awaiting_head() && is_hyper_answer(bytes);
+            !self.is_answering && self.has_flushed_responses && is_hyper_answer(bytes);
         if is_withheld {
             bytes.clone_into(&mut self.head.get_or_insert_default().answer);
         }
@@ -187,7 +192,8 @@ impl<S: AsFd> AgentSocket<S> {
         }
     }
 
-    fn note_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn note_write(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.has_flushed_responses = false;
         self.timers.set_write_blocked(result.is_pending());
         result
     }
@@ -327,6 +333,7 @@ impl<S: AgentStream> AsyncWrite for AgentSocket<S> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         // hyper calls this function only when it holds no unwritten bytes.
         self.timers.record_flush();
+        self.has_flushed_responses = self.timers.is_awaiting_head();
         Poll::Ready(Ok(()))
     }
 

@@ -26,7 +26,7 @@ pub(super) fn from_response(response: &ToolResponse) -> CallToolResult {
     let mut structured = None;
     match &shown {
         Shown::Text(text) => {
-            if response.end == BodyEnd::Whole && is_json(&media_type) {
+            if response.end == BodyEnd::Whole && is_json(&media_type) && !hides_text(text) {
                 structured = serde_json::from_str::<Value>(text).ok();
             }
             content.push(ContentBlock::text(&**text));
@@ -41,6 +41,31 @@ pub(super) fn from_response(response: &ToolResponse) -> CallToolResult {
     // rmcp removes values other than objects for revisions that do not allow them.
     result.structured_content = structured;
     result
+}
+
+/// Returns whether a JSON text contains characters in a form that the search for credentials may not
+/// recognise, and that parsing would turn into plain text: escapes of printable ASCII characters, or
+/// slashes of which only some are escaped.
+fn hides_text(json: &str) -> bool {
+    let (mut has_plain_slash, mut has_escaped_slash) = (false, false);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'/' => has_plain_slash = true,
+            b'\\' => match bytes.next() {
+                Some(b'/') => has_escaped_slash = true,
+                Some(b'u') => {
+                    let digits: Vec<u8> = bytes.by_ref().take(4).collect();
+                    if matches!(digits[..], [b'0', b'0', b'2'..=b'7', _]) {
+                        return true;
+                    }
+                }
+                Some(_) | None => {}
+            },
+            _ => {}
+        }
+    }
+    has_plain_slash && has_escaped_slash
 }
 
 /// The form in which a result contains a body.
@@ -149,4 +174,32 @@ fn is_image(media_type: &str) -> bool {
 fn is_text(media_type: &str) -> bool {
     let is_xml = media_type.ends_with("+xml") || media_type == "application/xml";
     media_type.starts_with("text/") || is_json(media_type) || is_xml
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hides_text;
+
+    #[test]
+    fn text_that_parsing_would_reveal_is_found() {
+        for hidden in [
+            r#"{"a": "\u0041bc"}"#,
+            r#"["\u007E"]"#,
+            r#"["\\\u0020"]"#,
+            r#"["a\/b/c"]"#,
+        ] {
+            assert!(hides_text(hidden), "{hidden}");
+        }
+        for plain in [
+            r#"{"a": "b", "n": [1, true, null]}"#,
+            r#"["\"", "\\", "\\u0041", "\n\t\u0000\u001f"]"#,
+            r#"["\u00e9\ud83d\ude00"]"#,
+            r#"["https://a/b"]"#,
+            r#"["https:\/\/a\/b"]"#,
+            r#"["\u"#,
+            "",
+        ] {
+            assert!(!hides_text(plain), "{plain}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use super::world;
 use crate::support::h2_echo::H2Echo;
 use crate::support::reply::Reply;
-use crate::support::{Agent, Sidecar, connection};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 /// Asserts that a reply is a document with this code, announces the close, and names no connection.
 fn assert_document(reply: &Reply, status: u16, code: &str) -> String {
@@ -195,5 +195,39 @@ fn an_http2_upstream_gets_the_query_encoded() {
         let request = format!("GET /crm/x?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let seen = agent.exchange(request).expect_status(200).json();
         assert_eq!(seen["target"], format!("/x?{arrived}"));
+    }
+}
+
+#[test]
+fn a_body_like_the_parsers_own_answer_reaches_the_agent() {
+    // F-290: the head is written before the body arrives.
+    const BODY: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    for before in ["", "before "] {
+        let gate = Gate::new();
+        let opened = gate.clone();
+        let up = Upstream::script(move |wire| {
+            while wire.request().is_some() {
+                let length = before.len() + BODY.len();
+                wire.send(format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{before}"
+                ));
+                opened.wait();
+                wire.send(BODY);
+            }
+        });
+        let crm = connection("crm").allow("/").upstream(&up);
+        let sidecar = Sidecar::with(crm).start();
+        let mut agent = Agent::connect(&sidecar);
+        agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        agent.wait_for(&format!("\r\n\r\n{before}"));
+        gate.open();
+        let reply = agent.reply();
+        assert_eq!(
+            reply.expect_status(200).body,
+            format!("{before}{BODY}").as_bytes()
+        );
+        // The socket is kept, and a refused head still gets a document.
+        let reply = agent.exchange("GET /crm/a<b HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        reply.refused(400, "malformed_request");
     }
 }
