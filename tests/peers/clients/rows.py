@@ -90,7 +90,7 @@ ROWS = [
     Row("pygithub", "PyGithub (Python)", SERVICES, "python/with_pygithub.py", "github", "PyGithub", sdk=True, mounted=True,
         routes=("/repos/{path...}",),
         note="`retry=None` turns repetitions off. Objects contain URLs of the API, which PyGithub does not accept with this base "
-        "URL. Objects that are created with `lazy=True` do not."),
+        "URL. Objects that are created with `lazy=True` contain none."),
     Row("stripe-python", "stripe (Python)", SERVICES, "python/with_stripe.py", "stripe", "stripe", sdk=True),
     Row("stripe-node", "stripe (Node)", SERVICES, "node/with_stripe.mjs", "stripe", "stripe", sdk=True, mounted=True,
         routes=("/v1/customers/{id}",),

@@ -51,8 +51,8 @@ def markdown(results):
     """Returns the page for the results of all clients."""
     sdks = [row for row in ROWS if row.sdk]
     shown = COLUMNS.index("a refusal shows")
-    told = [row for row in sdks if results[row][shown].startswith(("message", "403: message"))]
-    counts = f"{len(told)} of {len(sdks)} SDKs show the `detail` of a refused request in the text of their exception."
+    with_detail = [row for row in sdks if results[row][shown].startswith(("message", "403: message"))]
+    counts = f"{len(with_detail)} of {len(sdks)} SDKs show the `detail` of a refused request in the text of their exception."
     parts = [re.sub(r"COUNTS", counts, (HERE / "introduction.md").read_text().rstrip("\n"))]
     for group in GROUPS:
         rows = [row for row in ROWS if row.group == group]
