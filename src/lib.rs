@@ -47,10 +47,9 @@
 //!
 //! Bodies are streamed, with two exceptions: a body that is signed and a message to `/mcp` are
 //! first read completely, within a memory budget that all requests share (`proxy::body_budget`).
-//! [`upstream`] is the only module
-//! that opens sockets to the outside. It resolves the name, checks the addresses, connects to a
-//! checked address, sends HTTP over TLS, and caps the response. `proxy::exchange` records the
-//! outcome of every exchange.
+//! [`upstream`] is the only module that opens sockets to the outside. It resolves the name, checks
+//! the addresses, connects to a checked address, sends HTTP over TLS, and caps the response.
+//! `proxy::exchange` records the outcome of every exchange.
 //!
 //! # The process
 //!

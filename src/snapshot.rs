@@ -89,9 +89,9 @@ impl ConnectionEntry {
         self.is_defined() && self.connection.changed_fields(connection).is_empty()
     }
 
-    /// Returns whether the entry still exists and treats requests as this definition does, whatever
-    /// the descriptions are.
-    fn is_described_by(&self, connection: &Connection) -> bool {
+    /// Returns whether the entry still exists and differs from this definition at most in names and
+    /// descriptions.
+    fn handles_requests_like(&self, connection: &Connection) -> bool {
         self.is_defined() && self.connection.differs_only_in_descriptions(connection)
     }
 }
@@ -112,7 +112,7 @@ impl Snapshot {
             .into_iter()
             .map(|connection| match self.find(connection.id.as_str()) {
                 Some(entry) if entry.matches_definition(&connection) => Arc::clone(entry),
-                Some(entry) if entry.is_described_by(&connection) => Arc::new(
+                Some(entry) if entry.handles_requests_like(&connection) => Arc::new(
                     ConnectionEntry::with_key(entry.key, connection, entry.created, now),
                 ),
                 earlier => {

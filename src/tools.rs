@@ -98,7 +98,7 @@ struct ConnectionRoutes<'a> {
 
 /// A route, and its description if it has one.
 #[derive(Clone, Copy)]
-struct DescribedRoute<'a> {
+struct ToolRoute<'a> {
     pattern: &'a Pattern,
     description: Option<&'a RouteDescription>,
 }
@@ -115,8 +115,8 @@ impl<'a> From<&'a Connection> for ConnectionRoutes<'a> {
 }
 
 impl<'a> ConnectionRoutes<'a> {
-    fn describe(self, route: usize) -> Option<DescribedRoute<'a>> {
-        Some(DescribedRoute {
+    fn describe(self, route: usize) -> Option<ToolRoute<'a>> {
+        Some(ToolRoute {
             pattern: self.patterns.get(route)?,
             description: self.descriptions.get(route),
         })
@@ -125,7 +125,7 @@ impl<'a> ConnectionRoutes<'a> {
     fn name_tools(self) -> Vec<ToolName> {
         // Two tools of one name would be refused by a runtime.
         let mut seen = HashSet::new();
-        let (indices, routes): (Vec<usize>, Vec<DescribedRoute<'_>>) = (0..self.patterns.len())
+        let (indices, routes): (Vec<usize>, Vec<ToolRoute<'_>>) = (0..self.patterns.len())
             .filter_map(|route| Some((route, self.describe(route)?)))
             .filter(|(_, route)| route.pattern.never_matches(self.allow_slashes).is_none())
             .filter(|(_, route)| seen.insert(route.pattern.as_str()))

@@ -107,12 +107,12 @@ fn read_signing_secret(field: &Field<'_>, context: &ResolveContext<'_>) -> Optio
 }
 
 fn read_caps(http: &Object<'_>, ceilings: Ceilings) -> Option<Caps> {
-    let response = http.read_integer_below(
+    let response = http.read_integer_up_to(
         "max_response_size_bytes",
         ceilings.response.bytes(),
         "limits.max_response_size_bytes",
     );
-    let timeout = http.read_integer_below(
+    let timeout = http.read_integer_up_to(
         "timeout_seconds",
         ceilings.timeout.duration().as_secs(),
         "limits.max_timeout_seconds",

@@ -90,7 +90,7 @@ struct LoadInput<'o> {
     settings: Option<&'o Path>,
     /// The definitions, if they are in memory.
     texts: Option<Vec<Text>>,
-    /// The severity of a connection that a listener names and that no definition has.
+    /// The severity of the problem that a listener names a connection without a definition.
     unknown_connection: Severity,
 }
 
@@ -220,7 +220,7 @@ pub fn load_paths(
         can_be_set: true,
     });
     let definitions = Definitions::Listed(ListedPaths::named(paths));
-    if rules.are_incomplete() {
+    if rules.has_problem() {
         problems.explain_failure(SETTINGS);
     }
     context.ceilings = rules.ceilings();

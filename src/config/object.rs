@@ -185,7 +185,7 @@ impl<'a> Object<'a> {
 
     /// Reads an optional field that is a whole number of at most `ceiling`, which `setting` sets.
     /// The default is not above the ceiling either.
-    pub(super) fn read_integer_below(
+    pub(super) fn read_integer_up_to(
         &self,
         name: &'static str,
         ceiling: u64,

@@ -100,7 +100,7 @@ pub struct ManagementSettings {
 /// `mcp`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct McpSettings {
-    /// Whether `/mcp` is served.
+    /// `true` if `/mcp` is served.
     pub enabled: bool,
     /// The most bytes of a response's body that the result of a tool contains.
     pub max_result_bytes: u64,

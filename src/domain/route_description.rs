@@ -22,7 +22,7 @@ pub const PARAMETER_NAME_MAX_CHARS: usize = 64;
 pub struct RouteDescription {
     /// The name of the route's tool, without the connection's id.
     pub name: Option<RouteName>,
-    /// What the route is for, as text. Never empty.
+    /// The purpose of the route, as text. Never empty.
     pub description: Option<DescriptionText>,
     /// Query parameters, in the order of the definition. Agents may send others too.
     pub query: Vec<QueryParameter>,
@@ -141,7 +141,7 @@ pub struct QueryParameter {
     pub name: ParameterName,
     /// The type of the value.
     pub kind: ParameterType,
-    /// What the parameter does. Never empty.
+    /// The effect of the parameter, as text. Never empty.
     pub description: Option<DescriptionText>,
 }
 

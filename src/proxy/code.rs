@@ -112,8 +112,8 @@ macro_rules! codes {
                 match self { $(Self::$variant => Blame::$blame),* }
             }
 
-            /// Returns whether the same request may succeed later. A refusal can have a
-            /// permanent reason all the same.
+            /// Returns whether the same request may succeed later. A single refusal with this
+            /// code can still have a permanent reason, and is then not retryable.
             pub fn is_retryable(self) -> bool {
                 match self { $(Self::$variant => $retryable),* }
             }

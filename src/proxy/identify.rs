@@ -22,7 +22,7 @@ use crate::snapshot::ConnectionEntry;
 /// The longest target, in bytes.
 pub(super) const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// How the agent addresses the connection of a request.
+/// The way in which the agent addresses the connection of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mount {
     /// The first segment of the path is the connection's id.

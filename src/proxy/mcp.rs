@@ -76,7 +76,7 @@ impl McpServer {
         let config = StreamableHttpServerConfig::default()
             .with_legacy_session_mode(false)
             .with_json_response(true)
-            // The stage *address* has checked both, and knows `proxy.allowed_hosts`.
+            // The stage *address* has checked both, against the `allowed_hosts` of the listener.
             .disable_allowed_hosts()
             .disable_allowed_origins()
             // `read_message` has enforced the limit.
@@ -127,7 +127,7 @@ impl McpServer {
     }
 }
 
-/// Returns the request for rmcp. Its head carries what the handler needs.
+/// Returns the request for rmcp, with the [`AgentRequest`] as an extension.
 fn request_for_rmcp(head: &Parts, message: Bytes, agent: AgentRequest) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(message));
     *request.method_mut() = head.method.clone();

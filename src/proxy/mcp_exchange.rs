@@ -54,12 +54,12 @@ impl ListenerService {
                 response = &mut answered => break response,
                 Some(call) = calls.recv() => {
                     has_called = true;
-                    let most = mcp.max_result_bytes();
+                    let max_bytes = mcp.max_result_bytes();
                     let PendingCall { request, reply } = call;
                     let called = self.send_call(head, request, exchange, timers).await;
                     let response = match called {
                         Ok((response, _slot)) => {
-                            read_response(response, most, exchange, timers).await
+                            read_response(response, max_bytes, exchange, timers).await
                         }
                         Err(refused) => ToolResponse::from_refusal(refused),
                     };

@@ -42,7 +42,7 @@ pub(super) fn preferred_representation<'a>(
 }
 
 /// Returns whether `Accept` admits a JSON type, but not `application/problem+json`. Some clients
-/// parse a response only if it has a type that they asked for.
+/// parse a response only if it has a type that they accept.
 pub(super) fn excludes_problem_json<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
     let (mut problem, mut json) = (Preference::default(), Preference::default());
     let mut admits_other_json = false;

@@ -76,7 +76,8 @@ struct Rewritten {
 }
 
 impl Rewritten {
-    /// Removes a value with one reference, or with an unknown number of them.
+    /// Returns the result for a value that is removed. It counts as one reference, also if it may
+    /// contain more.
     fn dropped() -> Self {
         Self {
             value: None,
@@ -94,8 +95,8 @@ impl From<Option<Vec<u8>>> for Rewritten {
     }
 }
 
-/// Rewrites all fields with references. Returns the number of references that were removed, because
-/// they could not be parsed or led to egressd.
+/// Rewrites all fields with references. Returns the number of references and parameters that were
+/// removed, because they were not clear, led to egressd or exceeded the limit of a response.
 pub fn rewrite(context: &ReferenceContext<'_>, headers: &mut HeaderMap) -> u64 {
     let resolver = Resolver::new(context);
     let mut dropped = 0;

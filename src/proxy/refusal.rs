@@ -30,7 +30,7 @@ struct Facts {
     /// The number of bytes that were sent or announced.
     #[serde(skip_serializing_if = "Option::is_none")]
     actual: Option<u64>,
-    /// The time that has passed.
+    /// The time limit that has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_seconds: Option<u64>,
     /// The id or pattern that is most similar to what the agent has sent.

@@ -102,7 +102,7 @@ fn first_line(head: &[u8]) -> Option<&[u8]> {
     Some(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// Returns the whole response to a head. The socket closes after it.
+/// Returns the whole response to a head, and the length of its body. The socket closes after it.
 pub(super) fn response_bytes(refusal: &Refusal, request_id: &RequestId) -> (Bytes, usize) {
     let mut response = refusal.response(&HeaderMap::new(), None, request_id);
     let length = response.body().len();

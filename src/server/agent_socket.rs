@@ -12,11 +12,11 @@
 //!
 //! hyper detects that an agent has left only by reading, for which it allocates a buffer for every
 //! request. It is therefore configured not to read between a request and its response
-//! (`half_close`). This module waits for an event of the socket instead, and then asks the kernel
-//! whether the agent has closed its side. After an event that was caused by early bytes, such as
-//! the next request, an end of the stream may cause no further event. The kernel is then asked
-//! regularly (`SocketTimers::take_presence_check`). Both checks work whatever unread bytes precede
-//! the end.
+//! (`half_close`). This module waits for an event of the socket instead, and then checks with a
+//! system call whether the agent has closed its side. After an event that was caused by early
+//! bytes, such as the next request, an end of the stream may cause no further event. The check is
+//! then repeated regularly (`SocketTimers::take_presence_check`). It works whatever unread bytes
+//! precede the end.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind::WouldBlock};
@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::refused_head::{HeadRecord, ends_with_empty_line, is_hyper_answer, is_recorded};
+use super::refused_head::{HeadRecord, ends_with_empty_line, is_hyper_answer, should_record};
 use super::socket_timers::{CLOSE_TIMEOUT, ReadPlace, SocketTimers};
 
 /// A stream between an agent and this process.
@@ -88,7 +88,7 @@ pub struct AgentSocket<S: AsFd> {
     /// `true` if the bytes that were read so far end with an empty line. The next head then begins
     /// with the next read, unless that is in an exchange.
     ends_with_empty_line: bool,
-    /// `true` once an answer to a refused head is sent, which may be hyper's own.
+    /// `true` once the answer to a refused head is being sent, which may be hyper's own.
     is_answering: bool,
     /// The head that is being read, if hyper may refuse it. Boxed, because there is seldom one.
     head: Option<Box<HeadRecord>>,
@@ -135,7 +135,7 @@ impl<S: AsFd> AgentSocket<S> {
         self.head.take().unwrap_or_default()
     }
 
-    /// Withholds no more bytes.
+    /// Begins the answer to a refused head. From now on, no bytes are withheld.
     pub(super) fn begin_answer(&mut self) {
         self.is_answering = true;
     }
@@ -153,7 +153,7 @@ impl<S: AsFd> AgentSocket<S> {
                 }
             }
             ReadPlace::HeadStart | ReadPlace::Head => {
-                if is_recorded(read, self.ends_with_empty_line) {
+                if should_record(read, self.ends_with_empty_line) {
                     self.head = Some(HeadRecord::new(read));
                 } else if self.head.is_some() {
                     self.head = None;

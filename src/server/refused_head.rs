@@ -19,7 +19,7 @@ const HYPER_ANSWERS: [&[u8]; 3] = [
 /// The most bytes of a head that are recorded. hyper accepts no larger one.
 const MAX_RECORDED: usize = 128 * 1024;
 
-/// The reasons for which hyper rejects a request head, by its answer.
+/// The reasons for which hyper rejects a request head, with the status of its own answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadFault {
     /// The head does not begin with a method: 400.
@@ -71,8 +71,7 @@ impl HeadFault {
 pub struct RefusedHead<'a> {
     /// The reason.
     pub fault: HeadFault,
-    /// The head from its first byte on, without a later part that has not arrived. Empty if it is
-    /// not known.
+    /// The head from its first byte on, as far as it has arrived. Empty if it is not known.
     pub bytes: &'a [u8],
     /// `true` if `bytes` is the whole head, so that it can be replaced.
     pub is_whole: bool,
@@ -151,8 +150,8 @@ impl HeadRecord {
 }
 
 /// Returns whether a head that begins with these bytes has to be recorded: its first line has one
-/// of the bytes that hyper refuses in any part of a target, or is incomplete.
-pub(super) fn is_recorded(read: &[u8], ends_with_empty_line: bool) -> bool {
+/// of the bytes that hyper refuses in a query, or is incomplete.
+pub(super) fn should_record(read: &[u8], ends_with_empty_line: bool) -> bool {
     match memchr3(b'"', b'<', b'>', read) {
         // A body may have such a byte, and many heads have it in a later line.
         Some(at) => memchr(b'\n', read.get(..at).unwrap_or_default()).is_none(),

@@ -55,7 +55,7 @@ pub trait Serve: Send + Sync + 'static {
     }
 
     /// Answers one request. `timers` belong to the socket that it arrived on. Head and body are two
-    /// arguments, because the future would store their request beside its parts.
+    /// arguments, because a future that takes a `Request` apart stores it in addition to its parts.
     fn serve(
         self: Arc<Self>,
         head: Parts,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::DescribedRoute;
+use super::ToolRoute;
 use crate::domain::route_description::{ParameterType, QueryParameter};
 use crate::route::{Method, Segment};
 
@@ -38,7 +38,7 @@ pub(super) fn matches_pattern(pattern: &str, text: &str) -> bool {
 /// Returns the schema of the input object. Its properties are the wildcards under these names,
 /// `query` and, if the route needs them, `body` and `method`.
 pub(super) fn input_schema(
-    route: &DescribedRoute<'_>,
+    route: &ToolRoute<'_>,
     names: &[Option<String>],
     allow_slashes: bool,
 ) -> Value {
@@ -96,7 +96,7 @@ fn method_schema() -> Value {
 ///
 /// The names of parameters are those of the API, such as `filter[id]`. The APIs of language models
 /// restrict the names of properties only at the top level of a schema.
-fn query_schema(route: &DescribedRoute<'_>) -> Value {
+fn query_schema(route: &ToolRoute<'_>) -> Value {
     let mut schema = json!({
         "type": "object",
         "description": "Query parameters, unescaped; a list repeats its parameter.",

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::DescribedRoute;
+use super::ToolRoute;
 use crate::domain::route_description::TOOL_NAME_MAX_BYTES as MAX_BYTES;
 use crate::route::{Method, Pattern, Segment};
 
@@ -18,7 +18,7 @@ const HASH_DIGITS: usize = 12;
 
 /// Returns one slug for each route of a connection, all of them different. A slug with a hash
 /// depends only on its pattern, so the order of routes does not matter.
-pub(super) fn tool_slugs(connection: &str, routes: &[DescribedRoute<'_>]) -> Vec<String> {
+pub(super) fn tool_slugs(connection: &str, routes: &[ToolRoute<'_>]) -> Vec<String> {
     let named: Vec<Option<String>> = routes.iter().map(|r| named_slug(connection, r)).collect();
     // Names of the definition are unique, and are reserved before any slug is made of a pattern.
     let mut taken: HashSet<String> = named.iter().flatten().cloned().collect();
@@ -55,7 +55,7 @@ pub(super) fn tool_slugs(connection: &str, routes: &[DescribedRoute<'_>]) -> Vec
 }
 
 /// Returns the slug of a route that has a name in the definition.
-fn named_slug(connection: &str, route: &DescribedRoute<'_>) -> Option<String> {
+fn named_slug(connection: &str, route: &ToolRoute<'_>) -> Option<String> {
     let name = route.description?.name.as_ref()?;
     Some(format!("{connection}_{}", name.as_str()))
 }

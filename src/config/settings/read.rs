@@ -79,7 +79,7 @@ pub(in crate::config) struct DefinitionRules {
 
 impl DefinitionRules {
     /// Returns whether a field has a problem.
-    pub(in crate::config) fn are_incomplete(&self) -> bool {
+    pub(in crate::config) fn has_problem(&self) -> bool {
         self.secrets.is_none() || self.ceilings.is_none()
     }
 

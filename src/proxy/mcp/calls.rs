@@ -103,10 +103,10 @@ impl ToolResponse {
     }
 }
 
-/// Reads a response until its end, or until the result is full.
+/// Reads a response until its end, or until `max_bytes` of its body are read.
 pub(in crate::proxy) async fn read_response(
     response: Response<Box<SearchedBody>>,
-    most: usize,
+    max_bytes: usize,
     exchange: &mut Exchange,
     timers: &SocketTimers,
 ) -> ToolResponse {
@@ -124,7 +124,7 @@ pub(in crate::proxy) async fn read_response(
                 // Trailers are not part of a result.
                 let data = frame.into_data().unwrap_or_default();
                 exchange.response.body_bytes += data.len() as u64;
-                let room = most - read.len();
+                let room = max_bytes - read.len();
                 read.extend_from_slice(data.get(..room).unwrap_or(&data));
                 if data.len() > room {
                     exchange.response.complete();

@@ -64,7 +64,7 @@ impl ListChanges {
     /// Announces the state, if it differs from the last one.
     pub(super) fn announce(&self, snapshot: &Snapshot, is_draining: bool) {
         self.state.send_if_modified(|state| {
-            // The first state is no change.
+            // The first state is not a change.
             let is_first = state.hash.is_empty();
             let differs = *state.hash != *snapshot.hash() || state.is_draining != is_draining;
             if differs {
@@ -80,7 +80,7 @@ impl Subscriptions {
     /// Begins a subscription; `None` if there are already too many.
     pub(super) fn begin(&self) -> Option<Subscription> {
         let mut state = self.state.clone();
-        // Earlier changes are no news for this client.
+        // Changes from before the subscription are not announced to this client.
         state.mark_unchanged();
         Some(Subscription {
             state,

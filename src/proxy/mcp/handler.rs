@@ -24,14 +24,14 @@ use crate::snapshot::PublishedSnapshot;
 /// The time for which clients may use a list, in milliseconds.
 const LIST_TTL_MS: u64 = 60_000;
 
-/// Answers messages. What belongs to one of them is in its [`AgentRequest`].
+/// Answers messages. The state of one message is in its [`AgentRequest`].
 #[derive(Clone)]
 pub(super) struct Handler {
     names: Arc<ToolNames>,
     subscriptions: Subscriptions,
 }
 
-/// What the handler needs from the HTTP request of a message.
+/// The parts of the HTTP request of a message that the handler needs.
 #[derive(Clone)]
 pub(in crate::proxy) struct AgentRequest {
     /// Not a snapshot: a subscription would keep it, and with it secrets that were replaced.

@@ -34,7 +34,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Returns the reference for the agent, or `None` if there is none.
+    /// Returns the reference for the agent, or `None` if it must not reach the agent.
     pub(super) fn resolve(&self, whole: &[u8]) -> Option<Vec<u8>> {
         let context = self.context;
         self.charge(whole)?;
@@ -114,7 +114,8 @@ impl<'a> Resolver<'a> {
     fn local_reference(&self, target: &[u8], query: &[u8], suffix: &[u8]) -> Option<Vec<u8>> {
         let context = self.context;
         let rest = target.strip_prefix(context.base_url.path().as_bytes())?;
-        // A canonical path does not begin with two slashes, so without a prefix it is no host.
+        // A canonical path does not begin with two slashes, so without a prefix it is not
+        // read as a host.
         let is_canonical = CanonicalPath::parse(rest)
             .is_ok_and(|path| context.allow_encoded_slash || !path.has_encoded_slash());
         is_canonical.then(|| [context.prefix.as_bytes(), rest, query, suffix].concat())

@@ -201,7 +201,7 @@ impl Body for Http2RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        // hyper asks this just before it passes the head to h2 (`ClientTask` in hyper's
+        // hyper calls this just before it passes the head to h2 (`ClientTask` in hyper's
         // `proto/h2/client.rs`), and never earlier.
         self.progress.has_begun.store(true, Relaxed);
         !self.is_stopped && self.body.as_ref().is_none_or(Body::is_end_stream)

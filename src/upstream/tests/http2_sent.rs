@@ -1,4 +1,4 @@
-//! Which requests over HTTP/2 count as sent.
+//! The requests over HTTP/2 that count as sent.
 
 use std::future::{Future as _, pending, poll_fn};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -21,7 +21,7 @@ fn caps(loaded: &Loaded) -> (u64, Duration) {
 }
 
 #[test]
-fn a_definition_above_the_usual_ceiling_is_told_which_setting_raises_it() {
+fn a_problem_above_the_usual_ceiling_names_the_setting_that_raises_it() {
     // F-281
     for (field, value, remedy) in [
         (

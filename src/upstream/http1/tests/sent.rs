@@ -1,4 +1,4 @@
-//! Which requests count as sent, and the faults of their TLS session afterwards.
+//! The requests that count as sent, and the faults of a TLS session after its handshake.
 
 use std::io;
 use std::sync::Arc;

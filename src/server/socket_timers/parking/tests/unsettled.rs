@@ -16,8 +16,8 @@ async fn serve_pieces(pieces: &[&str]) -> Served {
     served
 }
 
-/// Serves a request of which egressd cannot tell that it is complete: no read contains the whole
-/// end of the head.
+/// Serves a request whose end egressd cannot recognise, because no read contains the whole end of
+/// its head.
 async fn serve_unsettled(next: &str) -> Served {
     let (head, line_feed) = HEAD.split_at(HEAD.len() - 1);
     let served = serve_pieces(&[head, &format!("{line_feed}body{next}")]).await;
