@@ -2,6 +2,7 @@
 committed page."""
 
 import re
+import textwrap
 from pathlib import Path
 
 from rows import COLUMNS, GROUPS, ROWS
@@ -66,5 +67,5 @@ def markdown(results):
             parts.append(f"{row.title}{note}:")
             parts.append(f"```{LANGUAGES[Path(row.script).suffix]}\n{lines_of(row)}\n```")
             if row.note:
-                parts.append(row.note)
+                parts.append(textwrap.fill(row.note, 100, break_on_hyphens=False))
     return "\n\n".join(parts) + "\n"
