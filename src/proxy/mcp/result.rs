@@ -43,9 +43,9 @@ pub(super) fn from_response(response: &ToolResponse) -> CallToolResult {
     result
 }
 
-/// Returns whether a JSON text contains characters in a form that the search for credentials may not
-/// recognise, and that parsing would turn into plain text: escapes of printable ASCII characters, or
-/// slashes of which only some are escaped.
+/// Returns whether a JSON text contains characters in a form that the search for credentials may
+/// not recognise, and that parsing would turn into plain text: escapes of printable ASCII
+/// characters, or slashes of which only some are escaped.
 fn hides_text(json: &str) -> bool {
     let (mut has_plain_slash, mut has_escaped_slash) = (false, false);
     let mut bytes = json.bytes();
