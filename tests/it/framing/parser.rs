@@ -228,6 +228,6 @@ fn a_body_like_the_parsers_own_answer_reaches_the_agent() {
         );
         // The socket is kept, and a refused head still gets a document.
         let reply = agent.exchange("GET /crm/a<b HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        reply.refused(400, "malformed_request");
+        reply.refused(400, "path_not_canonical");
     }
 }
