@@ -206,7 +206,7 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
                 // `take_parking_request` has excluded both.
                 let parts = busy.connection.into_parts();
                 let mut socket = parts.io.into_inner();
-                socket.timers().settle(parts.read_buf.is_empty());
+                socket.timers().record_idleness(parts.read_buf.is_empty());
                 socket.put_back(parts.read_buf);
                 ServeEnd::Idle(socket)
             }

@@ -14,7 +14,7 @@ impl SocketTimers {
     /// Returns whether a head has been arriving for longer than [`SLOW_HEAD`], which a head that is
     /// sent in one piece never takes.
     pub(super) fn has_slow_head(&self, now: u64) -> bool {
-        if self.state() != SocketState::Head || self.is_unsettled() {
+        if self.state() != SocketState::Head || self.is_possibly_idle() {
             return false;
         }
         let due = self.state_deadline.get();

@@ -24,10 +24,10 @@ impl SocketTimers {
             && self.is_parking_due(self.ticker.now())
     }
 
-    /// Records whether hyper, whose connection was taken apart, held no part of a head. An
-    /// unsettled socket is then idle, since its last response.
-    pub(in crate::server) fn settle(&self, is_idle: bool) {
-        if self.is_unsettled() && is_idle {
+    /// Records whether hyper, whose connection was taken apart, held no part of a head. If so, a
+    /// possibly idle socket has been idle since its last response.
+    pub(in crate::server) fn record_idleness(&self, is_idle: bool) {
+        if self.is_possibly_idle() && is_idle {
             self.set_state(SocketState::Idle);
             let elapsed = self
                 .ticker
@@ -65,8 +65,9 @@ impl SocketTimers {
 
 /// Methods for the ticker.
 impl SocketTimers {
-    /// Returns whether the socket is in the state Head, although it may be idle.
-    pub(super) fn is_unsettled(&self) -> bool {
+    /// Returns whether the socket is in the state Head but may be idle: whether hyper holds a part
+    /// of a head is not known (`ReadProgress::may_hold_head`).
+    pub(super) fn is_possibly_idle(&self) -> bool {
         self.may_be_idle.load(Relaxed) && self.state() == SocketState::Head
     }
 
@@ -82,7 +83,7 @@ impl SocketTimers {
     /// Returns whether the socket has been idle for [`PARK_AFTER`] without being parked, or may
     /// have been, and hyper has nothing to write and no body to read.
     fn is_parking_due(&self, now: u64) -> bool {
-        (self.state().is_idle() || self.is_unsettled())
+        (self.state().is_idle() || self.is_possibly_idle())
             && now.saturating_sub(self.idle_since.load(Relaxed)) >= PARK_AFTER
             && !self.is_parked.load(Relaxed)
             && !self.is_write_blocked()

@@ -1,8 +1,8 @@
 //! Reads of a socket: the state that they lead to, and the place of their bytes.
 //!
 //! hyper reads as much as there is, and does not report how much of it belongs to the next request.
-//! The end of the head and the length of the body show this for a request that arrives in the usual
-//! way.
+//! The end of the head and the length of the body show this, unless the end of the head is split
+//! between two reads, or the body is sent in chunks.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -11,8 +11,8 @@ use super::state::SocketState;
 
 /// The length of a body that is sent in chunks.
 const UNKNOWN_LENGTH: u64 = u64::MAX;
-/// The number of bytes behind a head whose end was not found. It is increased by later reads, and
-/// equals neither [`UNKNOWN_LENGTH`] nor the length of a body.
+/// The value of `after_head` for a head whose end was not found. Later reads are added to it, and
+/// the sum equals neither [`UNKNOWN_LENGTH`] nor the length of a body.
 const END_NOT_FOUND: u64 = u64::MAX / 2;
 
 /// The place of bytes that were read.
@@ -32,7 +32,7 @@ pub(super) struct ReadProgress {
     /// `true` if the last bytes end with an empty line.
     ends_with_empty_line: AtomicBool,
     /// The number of bytes that were read after the head.
-    behind_head: AtomicU64,
+    after_head: AtomicU64,
     /// The length of the body.
     body_length: AtomicU64,
 }
@@ -43,7 +43,7 @@ impl ReadProgress {
     /// if those after the head are the body.
     pub(super) fn may_hold_head(&self) -> bool {
         !self.ends_with_empty_line.load(Relaxed)
-            && self.behind_head.load(Relaxed) != self.body_length.load(Relaxed)
+            && self.after_head.load(Relaxed) != self.body_length.load(Relaxed)
     }
 }
 
@@ -61,12 +61,12 @@ impl SocketTimers {
             .store(ends_with_empty_line, Relaxed);
         let state = self.state();
         if !state.awaits_head() {
-            let behind = reads.behind_head.load(Relaxed) + read.len() as u64;
-            reads.behind_head.store(behind, Relaxed);
+            let after = reads.after_head.load(Relaxed) + read.len() as u64;
+            reads.after_head.store(after, Relaxed);
             return ReadPlace::Elsewhere;
         }
-        let behind = count_behind_head(read, ends_with_empty_line);
-        reads.behind_head.store(behind, Relaxed);
+        let after = count_after_head(read, ends_with_empty_line).unwrap_or(END_NOT_FOUND);
+        reads.after_head.store(after, Relaxed);
         self.may_be_idle.store(false, Relaxed);
         if !state.is_idle() {
             return ReadPlace::Head;
@@ -92,12 +92,12 @@ impl SocketTimers {
     }
 }
 
-/// Returns the number of bytes after the first empty line.
-fn count_behind_head(read: &[u8], ends_with_empty_line: bool) -> u64 {
+/// Returns the number of bytes after the first empty line. `None` if no whole one is found: it may
+/// have begun in an earlier read.
+fn count_after_head(read: &[u8], ends_with_empty_line: bool) -> Option<u64> {
     if ends_with_empty_line {
-        return 0;
+        return Some(0);
     }
-    // The empty line may also have begun in an earlier read. Then its end is not found.
-    let end = memchr::memmem::find(read, b"\r\n\r\n");
-    end.map_or(END_NOT_FOUND, |end| (read.len() - end - 4) as u64)
+    let end = memchr::memmem::find(read, b"\r\n\r\n")?;
+    Some((read.len() - end - 4) as u64)
 }

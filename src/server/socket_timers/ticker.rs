@@ -104,7 +104,7 @@ impl Ticker {
             let state = timers.state();
             if state.is_exchange() || timers.is_write_blocked() {
                 counts.exchanges += 1;
-            } else if state.is_idle() || timers.is_unsettled() {
+            } else if state.is_idle() || timers.is_possibly_idle() {
                 counts.idle += 1;
             } else {
                 counts.others += 1;

@@ -1,6 +1,6 @@
 //! Tests of parked sockets. The tests move the time of the ticker.
 
-mod unsettled;
+mod possibly_idle;
 
 use std::sync::Arc;
 use std::time::Duration;

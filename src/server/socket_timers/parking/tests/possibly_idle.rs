@@ -1,5 +1,5 @@
-//! Tests of sockets for which it is not known yet if they are idle, and of agents that leave during
-//! an exchange.
+//! Tests of sockets that may be idle (`SocketTimers::is_possibly_idle`), and of agents that leave
+//! during an exchange.
 
 use super::*;
 
@@ -18,7 +18,7 @@ async fn serve_pieces(pieces: &[&str]) -> Served {
 
 /// Serves a request whose end egressd cannot recognise, because no read contains the whole end of
 /// its head.
-async fn serve_unsettled(next: &str) -> Served {
+async fn serve_possibly_idle(next: &str) -> Served {
     let (head, line_feed) = HEAD.split_at(HEAD.len() - 1);
     let served = serve_pieces(&[head, &format!("{line_feed}body{next}")]).await;
     assert_eq!(served.timers.state(), SocketState::Head, "{next:?}");
@@ -48,8 +48,8 @@ async fn a_complete_request_leaves_the_socket_idle() {
 }
 
 #[tokio::test]
-async fn an_unsettled_socket_counts_as_idle_and_is_parked() {
-    let mut served = serve_unsettled("").await;
+async fn a_possibly_idle_socket_counts_as_idle_and_is_parked() {
+    let mut served = serve_possibly_idle("").await;
     let idle = SocketCounts {
         idle: 1,
         ..SocketCounts::default()
@@ -66,8 +66,8 @@ async fn an_unsettled_socket_counts_as_idle_and_is_parked() {
 }
 
 #[tokio::test]
-async fn the_next_head_on_an_unsettled_socket_has_its_limit() {
-    let mut served = serve_unsettled(NEXT).await;
+async fn the_next_head_on_a_possibly_idle_socket_has_its_limit() {
+    let mut served = serve_possibly_idle(NEXT).await;
     served.pass(PARK_AFTER).await;
     assert!(!served.is_parked());
     assert_eq!(served.timers.state(), SocketState::Head);
@@ -80,7 +80,7 @@ async fn the_next_head_on_an_unsettled_socket_has_its_limit() {
 #[tokio::test]
 async fn the_next_request_is_answered_whenever_it_arrives() {
     for (early, wait) in [("", 0), ("", PARK_AFTER), (NEXT, 0), (NEXT, PARK_AFTER)] {
-        let mut served = serve_unsettled(early).await;
+        let mut served = serve_possibly_idle(early).await;
         served.pass(wait).await;
         let next = get("/next");
         served.send(next.strip_prefix(early).unwrap()).await;
