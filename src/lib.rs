@@ -78,7 +78,7 @@
 //! | the decision if an address may be dialled | [`upstream::address_guard`], [`domain::address`] |
 //! | how and when a token is fetched | [`credential::oauth::Grant`], `credential::oauth::policy` |
 //! | the first tokens, at the start | `app::tokens` |
-//! | the answer to a head that hyper refuses | `server::refused_head`, `proxy::refused_head` |
+//! | the answer to a head that hyper rejects | `server::unparsed_head`, `proxy::head_refusals` |
 //! | what happens on SIGHUP | `app::signals`, then `reload::watch`, then [`reload`] |
 //! | the tools that routes become | [`tools`] |
 //! | the metrics | [`telemetry::metrics`]; names and help texts in `telemetry::metrics::families` |

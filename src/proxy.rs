@@ -28,6 +28,7 @@ mod exchange;
 pub mod explain;
 mod forward;
 mod head_fields;
+mod head_refusals;
 mod identify;
 mod list_syntax;
 mod listener;
@@ -40,7 +41,6 @@ mod prepare;
 // For `fuzz/fuzz_targets/references.rs`.
 pub mod references;
 pub mod refusal;
-mod refused_head;
 mod request_fields;
 mod request_id;
 mod response_body;

@@ -87,7 +87,7 @@ pub(super) struct ResponseProgress {
 impl ResponseProgress {
     /// Creates the progress of a head that hyper rejected. `body_bytes` is the length of the
     /// document, or `None` if hyper's own answer was sent, which has status 400 for any version.
-    pub(super) fn refused_head(code: RefusalCode, body_bytes: Option<usize>) -> Self {
+    pub(super) fn for_unparsed_head(code: RefusalCode, body_bytes: Option<usize>) -> Self {
         let status = match (code, body_bytes) {
             (RefusalCode::HttpVersionRefused, None) => StatusCode::BAD_REQUEST,
             (_, _) => code.status(),

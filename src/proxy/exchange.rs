@@ -145,7 +145,7 @@ impl Drop for Exchange {
 }
 
 /// Records a head that hyper rejected, with its answer. There is no request to serve.
-pub(super) fn record_refused_head(
+pub(super) fn record_unparsed_head(
     context: ExchangeContext<'_>,
     request_id: RequestId,
     response: ResponseProgress,

@@ -15,18 +15,18 @@ use super::authorize::authorize;
 use super::code::RefusalCode;
 use super::deadlines::PassedLimit;
 use super::discovery::listing_response;
-use super::exchange::{Exchange, ExchangeContext, record_refused_head};
+use super::exchange::{Exchange, ExchangeContext, record_unparsed_head};
 use super::forward::{ForwardContext, forward};
+use super::head_refusals::{head_refusal, replace_query, response_bytes};
 use super::identify::{Addressed, OwnResource, address, identify, named_entry};
 use super::listener::ListenerService;
 use super::panics;
 use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
-use super::refused_head::{refuse_head, replace_query, response_bytes};
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
 use super::served_connections::ServedConnections;
-use crate::server::{HeadReply, RefusedHead, RequestBody, Serve, SocketTimers};
+use crate::server::{HeadReply, RequestBody, Serve, SocketTimers, UnparsedHead};
 use crate::snapshot::Snapshot;
 use crate::telemetry::Metrics;
 use crate::upstream::RequestSlot;
@@ -38,18 +38,18 @@ impl Serve for ListenerService {
         body.continues_upload()
     }
 
-    fn head_refused(&self, head: RefusedHead<'_>) -> HeadReply {
+    fn answer_unparsed_head(&self, head: UnparsedHead<'_>) -> HeadReply {
         if let Some(replaced) = replace_query(&head) {
             return replaced;
         }
-        let refusal = refuse_head(&head);
+        let refusal = head_refusal(&head);
         let request_id = self.worker.request_ids.generate();
         let answer = head
             .can_answer
             .then(|| response_bytes(&refusal, &request_id));
         let length = answer.as_ref().map(|(_, length)| *length);
-        let response = ResponseProgress::refused_head(refusal.code(), length);
-        record_refused_head(self.exchange_context(), request_id, response);
+        let response = ResponseProgress::for_unparsed_head(refusal.code(), length);
+        record_unparsed_head(self.exchange_context(), request_id, response);
         answer.map_or(HeadReply::Default, |(bytes, _)| HeadReply::Answer(bytes))
     }
 

@@ -34,8 +34,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::refused_head::{HeadRecord, ends_with_empty_line, is_hyper_answer, should_record};
 use super::socket_timers::{CLOSE_TIMEOUT, ReadPlace, SocketTimers};
+use super::unparsed_head::{HeadRecord, ends_with_empty_line, is_hyper_answer, should_record};
 
 /// A stream between an agent and this process.
 pub trait AgentStream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {
@@ -88,9 +88,9 @@ pub struct AgentSocket<S: AsFd> {
     /// `true` if the bytes that were read so far end with an empty line. The next head then begins
     /// with the next read, unless that is in an exchange.
     ends_with_empty_line: bool,
-    /// `true` once the answer to a refused head is being sent, which may be hyper's own.
+    /// `true` once the answer to a rejected head is being sent, which may be hyper's own.
     is_answering: bool,
-    /// The head that is being read, if hyper may refuse it. Boxed, because there is seldom one.
+    /// The head that is being read, if hyper may reject it. Boxed, because there is seldom one.
     head: Option<Box<HeadRecord>>,
     /// The slot among the open sockets; `None` for a socket beyond the limit.
     _slot: Option<OwnedSemaphorePermit>,
@@ -135,7 +135,7 @@ impl<S: AsFd> AgentSocket<S> {
         self.head.take().unwrap_or_default()
     }
 
-    /// Begins the answer to a refused head. From now on, no bytes are withheld.
+    /// Begins the answer to a rejected head. From now on, no bytes are withheld.
     pub(super) fn begin_answer(&mut self) {
         self.is_answering = true;
     }
@@ -162,7 +162,7 @@ impl<S: AsFd> AgentSocket<S> {
         }
     }
 
-    /// Withholds hyper's own answer to a head that it refuses. Returns `false` for all other bytes.
+    /// Withholds hyper's own answer to a head that it rejects. Returns `false` for all other bytes.
     /// A body may contain the same text, so the answer is recognised only while no response is
     /// being written.
     fn withholds(&mut self, bytes: &[u8]) -> bool {

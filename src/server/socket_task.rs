@@ -25,9 +25,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite as _;
 
 use super::agent_socket::{AgentSocket, AgentStream};
-use super::refused_head::{HeadFault, HeadReply, RefusedHead, WrittenTarget};
 use super::request_body::{self, RequestBody, UnreadBody};
 use super::socket_timers::SocketTimers;
+use super::unparsed_head::{HeadFault, HeadReply, UnparsedHead, WrittenTarget};
 
 /// The maximum size of a request head in bytes. hyper rejects larger heads with status 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -42,9 +42,9 @@ pub trait Serve: Send + Sync + 'static {
         + Send
         + 'static;
 
-    /// Called when hyper has refused bytes as a request head. The socket is closed after the
+    /// Called when hyper has rejected bytes as a request head. The socket is closed after the
     /// answer, unless the head is replaced.
-    fn head_refused(&self, _head: RefusedHead<'_>) -> HeadReply {
+    fn answer_unparsed_head(&self, _head: UnparsedHead<'_>) -> HeadReply {
         HeadReply::Default
     }
 
@@ -81,9 +81,9 @@ pub fn serve_socket<S: Serve>(
             match serve_until_idle(socket, &server, target.take()).await {
                 ServeEnd::Idle(idle) => socket = idle,
                 ServeEnd::Closed => return,
-                ServeEnd::Refused(idle, refused) => {
+                ServeEnd::Unparsed(idle, failure) => {
                     socket = idle;
-                    match refused.reply(&mut socket, &*server) {
+                    match failure.reply(&mut socket, &*server) {
                         Ok(written) => target = Some(written),
                         // Boxed, because this is rare.
                         Err(answer) => return Box::pin(send_last(socket, answer)).await,
@@ -100,18 +100,18 @@ enum ServeEnd<I: AgentStream> {
     Idle(AgentSocket<I>),
     /// The socket is closed.
     Closed,
-    /// hyper has refused a head.
-    Refused(AgentSocket<I>, Refused),
+    /// hyper has rejected a head.
+    Unparsed(AgentSocket<I>, ParseFailure),
 }
 
-/// A head that hyper has refused.
-struct Refused {
+/// A head that hyper has rejected.
+struct ParseFailure {
     fault: HeadFault,
     /// The bytes that hyper has read but not consumed.
     unparsed: Bytes,
 }
 
-impl Refused {
+impl ParseFailure {
     /// Passes the head to the service. Returns the target of a replaced head, which is then the
     /// next to be read, or otherwise the last bytes that are to be sent.
     fn reply(
@@ -121,7 +121,7 @@ impl Refused {
     ) -> Result<Box<WrittenTarget>, Vec<u8>> {
         let Self { fault, unparsed } = self;
         let record = socket.take_head();
-        match server.head_refused(record.refused_head(fault, &unparsed)) {
+        match server.answer_unparsed_head(record.unparsed_head(fault, &unparsed)) {
             HeadReply::Default => Err(record.answer),
             HeadReply::Answer(answer) => Err(answer.into()),
             HeadReply::Replace { mut head, target } => {
@@ -215,7 +215,7 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
                     Some(fault) => {
                         let parts = busy.connection.into_parts();
                         let unparsed = parts.read_buf;
-                        ServeEnd::Refused(parts.io.into_inner(), Refused { fault, unparsed })
+                        ServeEnd::Unparsed(parts.io.into_inner(), ParseFailure { fault, unparsed })
                     }
                     // Other errors of the agent's side need no report: exchanges in flight record
                     // their own outcome.

@@ -151,7 +151,7 @@ pub(super) fn parse_request(
     refuse_own_host_over_https(request.target, served)?;
     let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
     let headers = parse_headers(request.headers, host)?;
-    // A query is treated as in `refused_head::replace_query`.
+    // A query is treated as in `head_refusals::replace_query`.
     let escaped = escape_query(path);
     let Ok(uri) = Uri::try_from(escaped.as_deref().unwrap_or(path)) else {
         if path.len() > MAX_URI_BYTES {

@@ -42,7 +42,7 @@ async fn parse_with_hyper(bytes: String) -> (String, Option<HeadFault>) {
 }
 
 #[tokio::test]
-async fn faults_of_heads_that_hyper_refuses_are_distinguished() {
+async fn faults_of_heads_that_hyper_rejects_are_distinguished() {
     use HeadFault::{Field, Framing, Method, Target, TargetTooLong, TooLarge, Version};
     let get = |rest: String| format!("GET / HTTP/1.1\r\n{rest}\r\n");
     let field = |length| format!("A: {}\r\n", "a".repeat(length));

@@ -1,8 +1,8 @@
-//! Request heads that hyper refuses.
+//! Request heads that hyper rejects.
 //!
 //! hyper answers such a head with an empty body. [`AgentSocket`](super::agent_socket::AgentSocket)
 //! withholds that answer, so that the service can give a better one, or replace the head by one
-//! that hyper accepts. hyper discards some of the heads that it refuses. The socket therefore
+//! that hyper accepts. hyper discards some of the heads that it rejects. The socket therefore
 //! records a head if its first line has one of the bytes that a service can act on.
 
 use bytes::Bytes;
@@ -66,9 +66,9 @@ impl HeadFault {
     }
 }
 
-/// A head that hyper has refused, for the service.
+/// A head that hyper has rejected, for the service.
 #[derive(Clone, Copy, Debug)]
-pub struct RefusedHead<'a> {
+pub struct UnparsedHead<'a> {
     /// The reason.
     pub fault: HeadFault,
     /// The head from its first byte on, as far as it has arrived. Empty if it is not known.
@@ -79,7 +79,7 @@ pub struct RefusedHead<'a> {
     pub can_answer: bool,
 }
 
-/// The reply of a service to a head that hyper has refused.
+/// The reply of a service to a head that hyper has rejected.
 #[derive(Debug)]
 pub enum HeadReply {
     /// hyper's own answer is sent, and the socket is closed.
@@ -128,19 +128,19 @@ impl HeadRecord {
         }
     }
 
-    /// Returns the refused head. `unparsed` are the bytes that hyper has not consumed.
-    pub(super) fn refused_head<'a>(
+    /// Returns the rejected head. `unparsed` are the bytes that hyper has not consumed.
+    pub(super) fn unparsed_head<'a>(
         &'a self,
         fault: HeadFault,
         unparsed: &'a [u8],
-    ) -> RefusedHead<'a> {
+    ) -> UnparsedHead<'a> {
         // hyper keeps a head that the parser itself rejects, and discards one whose target or
         // framing is invalid.
         let consumed = self.bytes.len().saturating_sub(unparsed.len());
         let recorded = self.bytes.get(..consumed).unwrap_or_default();
         let is_kept = matches!(fault, HeadFault::Method | HeadFault::Version);
         let bytes = if is_kept { unparsed } else { recorded };
-        RefusedHead {
+        UnparsedHead {
             fault,
             bytes,
             is_whole: !is_kept && ends_with_empty_line(recorded),
@@ -150,7 +150,7 @@ impl HeadRecord {
 }
 
 /// Returns whether a head that begins with these bytes has to be recorded: its first line has one
-/// of the bytes that hyper refuses in a query, or is incomplete.
+/// of the bytes that hyper rejects in a query, or is incomplete.
 pub(super) fn should_record(read: &[u8], ends_with_empty_line: bool) -> bool {
     match memchr3(b'"', b'<', b'>', read) {
         // A body may have such a byte, and many heads have it in a later line.

@@ -18,14 +18,14 @@ use super::refusal::Refusal;
 use super::request_id::RequestId;
 use crate::domain::query::escape_query;
 use crate::route::CanonicalPath;
-use crate::server::{HeadFault, HeadReply, RefusedHead, WrittenTarget};
+use crate::server::{HeadFault, HeadReply, UnparsedHead, WrittenTarget};
 
 /// The first byte of a TLS handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Returns the head with a query that hyper accepts. `None` if the query is not the reason for
 /// which hyper rejects the head.
-pub(super) fn replace_query(head: &RefusedHead<'_>) -> Option<HeadReply> {
+pub(super) fn replace_query(head: &UnparsedHead<'_>) -> Option<HeadReply> {
     if !head.is_whole || head.fault != HeadFault::Target {
         return None;
     }
@@ -40,14 +40,14 @@ pub(super) fn replace_query(head: &RefusedHead<'_>) -> Option<HeadReply> {
 }
 
 /// Returns the refusal of a head.
-pub(super) fn refuse_head(head: &RefusedHead<'_>) -> Refusal {
+pub(super) fn head_refusal(head: &UnparsedHead<'_>) -> Refusal {
     let malformed = |detail| Refusal::new(RefusalCode::MalformedRequest, detail);
     match head.fault {
         HeadFault::Method if head.bytes.first() == Some(&TLS_HANDSHAKE) => malformed(
             "The request begins with a TLS handshake. Agents reach egressd over plain HTTP: write `http://` instead of `https://`.",
         ),
         HeadFault::Method => malformed("The request line does not begin with a valid method."),
-        HeadFault::Target => refuse_path(head).unwrap_or_else(|| {
+        HeadFault::Target => path_refusal(head).unwrap_or_else(|| {
             malformed(
                 "The request target has a byte that no URI may hold, such as a control character, a backtick or a byte above 0x7f. Percent-encode it.",
             )
@@ -81,7 +81,7 @@ pub(super) fn refuse_head(head: &RefusedHead<'_>) -> Refusal {
 }
 
 /// Returns the refusal of the path, if the head is known and its path is not canonical.
-fn refuse_path(head: &RefusedHead<'_>) -> Option<Refusal> {
+fn path_refusal(head: &UnparsedHead<'_>) -> Option<Refusal> {
     let line = first_line(head.bytes)?;
     let target = line.split(|b| *b == b' ').nth(1)?;
     let path = target.split(|b| matches!(b, b'?' | b'#')).next()?;
