@@ -181,19 +181,8 @@ impl<'a> Field<'a> {
     }
 
     /// Reads a whole number within bounds. Digits in quotes are accepted, because proto-JSON writes
-    /// an int64 that way.
-    pub(super) fn read_integer(&self, min: u64, max: u64) -> Option<u64> {
-        self.read_advised_integer(min, max, None)
-    }
-
-    /// Reads a whole number as [`Field::read_integer`] does. If the value is too large, the remedy
-    /// ends with this advice.
-    pub(super) fn read_advised_integer(
-        &self,
-        min: u64,
-        max: u64,
-        advice: Option<&str>,
-    ) -> Option<u64> {
+    /// an int64 that way. If the value is too large, the remedy ends with `advice`.
+    pub(super) fn read_integer(&self, min: u64, max: u64, advice: &str) -> Option<u64> {
         let digits = match &self.node.value {
             Value::Number(digits) | Value::Text(digits) => digits.as_str(),
             Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => "",
@@ -205,8 +194,8 @@ impl<'a> Field<'a> {
         if within.is_none() {
             let bounds = format!("a whole number from {min} to {max}");
             let message = format!("must be {bounds}, not {}", self.describe_value());
-            let advice = advice.filter(|_| value.is_some_and(|value| value > max));
-            let remedy = format!("write {bounds}{}", advice.unwrap_or_default());
+            let advice = if value > Some(max) { advice } else { "" };
+            let remedy = format!("write {bounds}{advice}");
             self.report("out_of_range", message, remedy);
         }
         within

@@ -162,25 +162,17 @@ impl<'a> Object<'a> {
 
     /// Reads an optional field that is a whole number.
     pub(super) fn read_integer(&self, name: &'static str) -> Option<u64> {
-        self.read_checked_integer(name, |_, _, _| ())
+        let (min, max, default) = self.integer_bounds(name)?;
+        self.read_optional(name, default, |field| field.read_integer(min, max, ""))
     }
 
-    /// Reads an optional field that is a whole number. If it is set, calls `check` with the field,
-    /// the value and the default.
-    pub(super) fn read_checked_integer(
-        &self,
-        name: &'static str,
-        check: impl FnOnce(&Field<'a>, u64, u64),
-    ) -> Option<u64> {
+    /// Returns the minimum, the maximum and the default of a field that is a whole number.
+    pub(super) fn integer_bounds(&self, name: &'static str) -> Option<(u64, u64, u64)> {
         let Kind::Integer { min, max, default } = self.field_spec(name)?.kind else {
             debug_assert!(false, "`{name}` is not a number");
             return None;
         };
-        self.read_optional(name, default, |field| {
-            let value = field.read_integer(min, max)?;
-            check(field, value, default);
-            Some(value)
-        })
+        Some((min, max, default))
     }
 
     /// Reads an optional field that is a whole number of at most `ceiling`, which `setting` sets.
@@ -191,14 +183,14 @@ impl<'a> Object<'a> {
         ceiling: u64,
         setting: &str,
     ) -> Option<u64> {
-        let Kind::Integer { min, max, default } = self.field_spec(name)?.kind else {
-            debug_assert!(false, "`{name}` is not a number");
-            return None;
+        let (min, max, default) = self.integer_bounds(name)?;
+        let advice = if ceiling < max {
+            format!(", or raise `{setting}` in the settings (at most {max})")
+        } else {
+            String::new()
         };
-        let advice = (ceiling < max)
-            .then(|| format!(", or raise `{setting}` in the settings (at most {max})"));
         self.read_optional(name, default.min(ceiling), |field| {
-            field.read_advised_integer(min, ceiling, advice.as_deref())
+            field.read_integer(min, ceiling, &advice)
         })
     }
 

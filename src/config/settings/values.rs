@@ -137,14 +137,16 @@ pub(super) fn read_ceilings(section: &Object<'_>) -> Option<Ceilings> {
 }
 
 fn read_ceiling(section: &Object<'_>, name: &'static str, unit: &str) -> Option<u64> {
-    section.read_checked_integer(name, |field, value, usual| {
-        if value > usual {
+    let (min, max, default) = section.integer_bounds(name)?;
+    section.read_optional(name, default, |field| {
+        let value = field.read_integer(min, max, "")?;
+        if value > default {
             let message =
-                format!("raises the ceiling for definitions from {usual} to {value} {unit}");
-            let remedy =
-                "no change is needed if a definition needs this; otherwise remove the setting";
+                format!("raises the ceiling for definitions from {default} to {value} {unit}");
+            let remedy = "remove the setting unless a definition needs the higher limit";
             field.warn("raised_ceiling", message, remedy);
         }
+        Some(value)
     })
 }
 
