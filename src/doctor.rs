@@ -225,9 +225,9 @@ impl DoctorOptions {
     }
 }
 
-fn given_or_default<T: Clone>(given: &[T], usual: impl Iterator<Item = T>) -> Vec<T> {
+fn given_or_default<T: Clone>(given: &[T], defaults: impl Iterator<Item = T>) -> Vec<T> {
     if given.is_empty() {
-        usual.collect()
+        defaults.collect()
     } else {
         given.to_vec()
     }

@@ -165,9 +165,9 @@ mod tests {
         assert!(ConcurrencyCap::new(0).is_err());
         assert!(ConcurrencyCap::new(4096).is_ok());
         assert!(ConcurrencyCap::new(4097).is_err());
-        let usual = Ceilings::default();
-        assert_eq!(ResponseCap::default(), usual.response);
-        assert_eq!(usual.response.bytes(), 10_485_760);
-        assert_eq!(usual.timeout.duration().as_secs(), 300);
+        let default = Ceilings::default();
+        assert_eq!(ResponseCap::default(), default.response);
+        assert_eq!(default.response.bytes(), 10_485_760);
+        assert_eq!(default.timeout.duration().as_secs(), 300);
     }
 }

@@ -82,14 +82,14 @@ fn configuration_summary(snapshot: &Snapshot) -> String {
 
 /// Returns the ceilings in force, by the names of their settings.
 fn ceilings_summary(ceilings: Ceilings) -> String {
-    let (usual, highest) = (Ceilings::default(), ceilings);
+    let (default, highest) = (Ceilings::default(), ceilings);
     let raised = |is_raised| if is_raised { " (raised)" } else { "" };
     format!(
         "max_response_size_bytes {}{}, max_timeout_seconds {}{}",
         highest.response.bytes(),
-        raised(highest.response > usual.response),
+        raised(highest.response > default.response),
         highest.timeout.duration().as_secs(),
-        raised(highest.timeout > usual.timeout),
+        raised(highest.timeout > default.timeout),
     )
 }
 

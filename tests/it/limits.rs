@@ -299,11 +299,11 @@ fn the_limit_of_the_next_head_starts_when_the_response_is_written() {
     }
 }
 
-/// More than the usual ceiling of `max_response_size_bytes`.
+/// More than the default ceiling of `max_response_size_bytes`.
 const LARGE: usize = 11 * 1024 * 1024;
 
 #[test]
-fn a_response_above_the_usual_ceiling_passes_through_a_raised_one() {
+fn a_response_above_the_default_ceiling_passes_through_a_raised_one() {
     // F-282
     let pieces = [vec![b'a'; LARGE - 1], b"z".to_vec()].concat();
     let whole = Upstream::body(&pieces);

@@ -119,9 +119,9 @@ impl PageContent<'_> {
 
     /// States the ceilings if one of them is raised.
     fn raised_ceilings(&self) -> Markup {
-        let (Ceilings { response, timeout }, usual) = (self.ceilings, Ceilings::default());
+        let (Ceilings { response, timeout }, default) = (self.ceilings, Ceilings::default());
         html! {
-            @if response > usual.response || timeout > usual.timeout {
+            @if response > default.response || timeout > default.timeout {
                 p {
                     "Limits of connections are raised: responses of at most "
                     (byte_size(response.bytes())) ", timeouts of at most "

@@ -80,7 +80,7 @@ fn a_raised_ceiling_holds_for_definitions_and_is_a_warning() {
     // The defaults of definitions do not rise with the ceilings.
     let found = loaded(&limits(settings, &[]));
     assert_eq!(caps(&found), (10_485_760, Duration::from_secs(30)));
-    // A value between the usual ceiling and the raised one.
+    // A value between the default ceiling and the raised one.
     let refused = limits(
         "limits: {max_timeout_seconds: 301}",
         &[("timeout_seconds", "302")],
