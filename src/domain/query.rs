@@ -3,7 +3,7 @@
 
 /// Returns the query of a request target: the bytes after the first `?`. A fragment is not a part
 /// of it.
-pub fn query_of(target: &str) -> Option<&str> {
+pub fn target_query(target: &str) -> Option<&str> {
     let target = target.split('#').next().unwrap_or_default();
     target.split_once('?').map(|(_, query)| query)
 }
@@ -11,7 +11,7 @@ pub fn query_of(target: &str) -> Option<&str> {
 /// Percent-encodes the bytes in a target's query that `http::Uri` rejects there, although a client
 /// may send them: `"`, `<` and `>`. `None` if the query has none of them.
 pub fn escape_query(target: &str) -> Option<String> {
-    let query = query_of(target)?;
+    let query = target_query(target)?;
     if !query.contains(['"', '<', '>']) {
         return None;
     }
@@ -26,7 +26,7 @@ pub fn escape_query(target: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape_query, query_of};
+    use super::{escape_query, target_query};
 
     #[test]
     fn only_the_query_is_escaped() {
@@ -42,8 +42,8 @@ mod tests {
         ] {
             assert_eq!(escape_query(target).as_deref(), escaped, "{target}");
         }
-        assert_eq!(query_of("/a?b?c#d?e"), Some("b?c"));
-        assert_eq!(query_of("/a"), None);
-        assert_eq!(query_of("/a?"), Some(""));
+        assert_eq!(target_query("/a?b?c#d?e"), Some("b?c"));
+        assert_eq!(target_query("/a"), None);
+        assert_eq!(target_query("/a?"), Some(""));
     }
 }

@@ -108,7 +108,8 @@ impl ResponseProgress {
         self.status = Some(status);
     }
 
-    /// Records the list of connections, the only response of egressd that is not a refusal.
+    /// Records a response of egressd itself that is not a refusal: the list of connections, or the
+    /// answer to an MCP message.
     pub(super) fn complete_own(&mut self, status: StatusCode) {
         self.status = Some(status);
         self.complete();
@@ -121,7 +122,7 @@ impl ResponseProgress {
 
     /// Records a refusal. If the agent had already disconnected, the outcome is that the agent
     /// cancelled the exchange.
-    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+    pub(super) fn record_refusal(&mut self, refusal: &Refusal) {
         if refusal.is_agent_gone() {
             self.outcome.get_or_insert(RequestOutcome::AgentCancelled);
         } else {

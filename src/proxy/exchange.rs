@@ -76,8 +76,8 @@ impl Exchange {
         self.begun + self.timeout()
     }
 
-    /// Makes this exchange that of a request that a tool sends. So far, it was that of the message
-    /// that calls the tool.
+    /// Begins the request that a tool sends. From now on, the exchange stands for this request
+    /// instead of the MCP message that called the tool.
     pub(super) fn begin_tool_request(&mut self, head: &Parts) {
         self.method = MethodLabel::from_method(&head.method);
         self.request = RequestProgress::default();

@@ -82,13 +82,17 @@ impl<'r> Addressed<'r> {
             "/mcp" => OwnResource::Mcp,
             _ => return None,
         };
-        let is_mounted = served.mounted_id().is_some() || self.entry_of_host(served).is_some();
+        let is_mounted =
+            served.mounted_id().is_some() || self.entry_named_by_host(served).is_some();
         (!is_mounted).then_some(resource)
     }
 
     /// Returns the live connection that `Host` names.
-    fn entry_of_host<'s>(&self, served: ServedConnections<'s>) -> Option<&'s Arc<ConnectionEntry>> {
-        served.find_live(&id_of_local_name(self.local_name?))
+    fn entry_named_by_host<'s>(
+        &self,
+        served: ServedConnections<'s>,
+    ) -> Option<&'s Arc<ConnectionEntry>> {
+        served.find_live(&lowercase_id(self.local_name?))
     }
 
     fn identified_at_root(self, entry: &Arc<ConnectionEntry>) -> Identified<'r> {
@@ -145,7 +149,7 @@ pub(super) fn identify<'r>(
             .ok_or_else(mounted_connection_missing)?;
         return Ok(request.identified_at_root(entry));
     }
-    if let Some(entry) = request.entry_of_host(served) {
+    if let Some(entry) = request.entry_named_by_host(served) {
         return Ok(request.identified_at_root(entry));
     }
     let entry = first_segment(request.parts)
@@ -168,7 +172,7 @@ pub(super) fn identify<'r>(
 
 /// Returns the connection id that the part of a host before `.localhost` stands for. Host names are
 /// compared without regard to case (RFC 9110 §4.2.3), and ids have lower-case letters only.
-fn id_of_local_name(name: &str) -> Cow<'_, str> {
+fn lowercase_id(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|b| b.is_ascii_uppercase()) {
         name.to_ascii_lowercase().into()
     } else {
@@ -188,7 +192,7 @@ pub(super) fn named_entry<'s>(
     }
     let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
     let named = match check_host(host.unwrap_or_default(), &[]) {
-        Ok(ServedHost::LocalName(name)) => served.find_live(&id_of_local_name(name)),
+        Ok(ServedHost::LocalName(name)) => served.find_live(&lowercase_id(name)),
         Ok(_) | Err(_) => None,
     };
     named.or_else(|| served.find(first_segment(parts)?))

@@ -92,7 +92,7 @@ impl ListenerService {
         timers: &Arc<SocketTimers>,
     ) -> Result<(Response<Box<SearchedBody>>, RequestSlot), Response<Bytes>> {
         let (head, body) = request_parts(agent, request).map_err(|refusal| {
-            exchange.response.refuse(&refusal);
+            exchange.response.record_refusal(&refusal);
             refusal.response(&agent.headers, None, &exchange.request_id)
         })?;
         exchange.begin_tool_request(&head);

@@ -283,7 +283,7 @@ fn refuse(
     if exchange.request.was_sent() {
         refusal = refusal.after_sending(&head.method);
     }
-    exchange.response.refuse(&refusal);
+    exchange.response.record_refusal(&refusal);
     let entry = exchange.entry.as_deref();
     refusal.response(&head.headers, entry, &exchange.request_id)
 }

@@ -23,7 +23,7 @@ pub use headers::X_EGRESSD_ERROR;
 
 /// Numbers and names that help an agent to correct its request, as members of the document.
 #[derive(Debug, Default, Serialize)]
-struct Facts {
+struct Hints {
     /// The most bytes that are allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u64>,
@@ -38,7 +38,7 @@ struct Facts {
     nearest: Option<String>,
 }
 
-impl Facts {
+impl Hints {
     fn size(limit: u64, actual: Option<u64>) -> Self {
         Self {
             limit: Some(limit),
@@ -69,8 +69,8 @@ pub struct Refusal {
     was_sent: bool,
     retry_after: Option<u32>,
     allow: Option<MethodSet>,
-    /// Boxed, because every stage returns a refusal or its result, and few refusals have facts.
-    facts: Option<Box<Facts>>,
+    /// Boxed, because every stage returns a refusal or its result, and few refusals have hints.
+    hints: Option<Box<Hints>>,
     lists_routes: bool,
     agent_gone: bool,
 }
@@ -88,7 +88,7 @@ impl Refusal {
             was_sent: false,
             retry_after: code.retry_after(),
             allow: None,
-            facts: None,
+            hints: None,
             lists_routes: false,
             agent_gone: false,
         }
@@ -108,20 +108,20 @@ impl Refusal {
 
     /// Makes the document state a limit and the size that exceeds it, in bytes.
     pub(super) fn exceeding(mut self, limit: usize, actual: usize) -> Self {
-        self.facts = Some(Box::new(Facts::size(limit as u64, Some(actual as u64))));
+        self.hints = Some(Box::new(Hints::size(limit as u64, Some(actual as u64))));
         self
     }
 
     /// Makes the document state a limit in bytes. The size that exceeds it is not known.
     pub(super) fn limited_to(mut self, limit: usize) -> Self {
-        self.facts = Some(Box::new(Facts::size(limit as u64, None)));
+        self.hints = Some(Box::new(Hints::size(limit as u64, None)));
         self
     }
 
     /// Makes the document name a similar id or pattern, if there is one.
     pub(super) fn suggesting(mut self, nearest: Option<&impl ToString>) -> Self {
         if let Some(nearest) = nearest {
-            self.facts.get_or_insert_default().nearest = Some(nearest.to_string());
+            self.hints.get_or_insert_default().nearest = Some(nearest.to_string());
         }
         self
     }

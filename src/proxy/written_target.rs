@@ -3,13 +3,13 @@
 
 use http::request::Parts;
 
-use crate::domain::query::query_of;
+use crate::domain::query::target_query;
 use crate::server::WrittenTarget;
 
 /// Returns the query of a request as the agent has written it.
 pub(super) fn written_query(parts: &Parts) -> Option<&str> {
     match parts.extensions.get::<WrittenTarget>() {
-        Some(written) => query_of(&written.0),
+        Some(written) => target_query(&written.0),
         None => parts.uri.query(),
     }
 }

@@ -7,7 +7,7 @@
 //! parameter is Markdown too, and becomes the rest of a line, where it can begin no block.
 
 use super::Listed;
-use super::route::{DescribedRoute, ListedRoute};
+use super::route::{ListedRoute, RouteObject};
 use super::template::Template;
 
 /// The instructions that follow the base URL.
@@ -65,7 +65,7 @@ fn render_one(template: &mut Template, connection: &Listed<'_>) {
 }
 
 /// Appends a route with its description, and one item for each documented query parameter.
-fn push_described(text: &mut String, described: &DescribedRoute<'_>) {
+fn push_described(text: &mut String, described: &RouteObject<'_>) {
     push_route(text, described.route, described.description);
     for parameter in described.query {
         text.push_str("  - query ");
@@ -149,7 +149,7 @@ fn push_code(text: &mut String, code: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{DescribedRoute, Listed, ListedRoute, Template};
+    use super::{Listed, ListedRoute, RouteObject, Template};
     use crate::domain::route_description::{
         DescriptionText, ParameterName, ParameterType, QueryParameter,
     };
@@ -250,7 +250,7 @@ mod tests {
             parameter("page", ParameterType::Integer, ""),
             parameter("a`b", ParameterType::Array, "# Sort\n- keys"),
         ];
-        let described = DescribedRoute {
+        let described = RouteObject {
             route: "GET /repos/{owner}",
             name: Some("list_repos"),
             description: Some("Lists `all`\r\n\n# Repos\u{2028}- of <!-- one\n```\nowner"),

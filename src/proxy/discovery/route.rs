@@ -11,12 +11,13 @@ use crate::route::Pattern;
 #[serde(untagged)]
 pub(super) enum ListedRoute<'a> {
     Plain(&'a str),
-    Described(DescribedRoute<'a>),
+    Described(RouteObject<'a>),
 }
 
-/// A route with its description. Members that the definition does not have are absent.
+/// The object of a route that the definition describes. Members that the definition does not have
+/// are absent.
 #[derive(Serialize)]
-pub(super) struct DescribedRoute<'a> {
+pub(super) struct RouteObject<'a> {
     pub(super) route: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<&'a str>,
@@ -43,7 +44,7 @@ impl<'a> ListedRoute<'a> {
         let route = pattern.as_str();
         match description {
             None => Self::Plain(route),
-            Some(described) => Self::Described(DescribedRoute {
+            Some(described) => Self::Described(RouteObject {
                 route,
                 name: described.name.as_ref().map(|name| name.as_str()),
                 description: described.description.as_ref().map(DescriptionText::as_str),

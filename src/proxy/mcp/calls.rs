@@ -133,7 +133,7 @@ pub(in crate::proxy) async fn read_response(
             }
             Some(Err(error)) => {
                 let refusal = Refusal::from(exchange.request.find_cause(error));
-                exchange.response.refuse(&refusal);
+                exchange.response.record_refusal(&refusal);
                 break BodyEnd::Failed(refusal.detail().to_owned());
             }
         }

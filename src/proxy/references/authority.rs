@@ -15,27 +15,30 @@ impl ReferenceContext<'_> {
         // (CVE-2016-8624).
         let start = memchr::memmem::find(whole, b"//").map_or(0, |at| at + 2);
         let (longer, _) = split_at_any(whole.get(start..).unwrap_or_default(), b"/");
-        self.names_us(authority) || (longer.contains(&b'@') && self.names_us(longer))
+        self.may_name_egressd(authority)
+            || (longer.contains(&b'@') && self.may_name_egressd(longer))
     }
 
-    fn names_us(&self, authority: &[u8]) -> bool {
-        let Ok(authority) = std::str::from_utf8(behind_userinfo(authority)) else {
+    /// Returns whether some client could reach egressd under an authority.
+    fn may_name_egressd(&self, authority: &[u8]) -> bool {
+        let Ok(authority) = std::str::from_utf8(without_userinfo(authority)) else {
             return true;
         };
-        let agents = self.parts.headers.get(HOST);
-        let agents = agents.and_then(|host| host.to_str().ok()).unwrap_or("");
+        let agent_host = self.parts.headers.get(HOST);
+        let agent_host = agent_host.and_then(|host| host.to_str().ok()).unwrap_or("");
         let (host, port) = host_and_port(authority);
         // If ports are mapped, the agent uses another port than egressd listens on.
-        let is_ours = |port| (self.is_own_port)(port) || host_and_port(agents).1 == Some(port);
+        let may_be_own_port =
+            |port| (self.is_own_port)(port) || host_and_port(agent_host).1 == Some(port);
         let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(host);
-        authority.eq_ignore_ascii_case(agents)
+        authority.eq_ignore_ascii_case(agent_host)
             || ((may_be_local(host) || self.allowed_hosts.iter().any(is_allowed))
-                && port.is_none_or(is_ours))
+                && port.is_none_or(may_be_own_port))
     }
 }
 
 /// Returns an authority without its userinfo.
-fn behind_userinfo(authority: &[u8]) -> &[u8] {
+fn without_userinfo(authority: &[u8]) -> &[u8] {
     let at = authority.iter().rposition(|b| *b == b'@');
     authority
         .get(at.map_or(0, |at| at + 1)..)
@@ -44,7 +47,7 @@ fn behind_userinfo(authority: &[u8]) -> &[u8] {
 
 /// Returns whether every URL parser takes the same host from an authority.
 pub(super) fn is_clear(authority: &[u8]) -> bool {
-    let host = behind_userinfo(authority);
+    let host = without_userinfo(authority);
     let is_odd = |b: &u8| b" \"<>\\^`{|}".contains(b);
     // URL parsers differ in which of several `@` ends the userinfo, and in whether they decode
     // escapes in a host.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Facts, Refusal};
+use super::{Hints, Refusal};
 use crate::proxy::request_id::RequestId;
 use crate::snapshot::ConnectionEntry;
 
@@ -28,7 +28,7 @@ pub(in crate::proxy) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
     #[serde(flatten)]
-    facts: Option<&'a Facts>,
+    hints: Option<&'a Hints>,
     message: &'a str,
     error: ErrorMember<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ impl Refusal {
             sent: self.was_sent,
             request_id: request_id.map(RequestId::as_str),
             cause: self.cause,
-            facts: self.facts.as_deref(),
+            hints: self.hints.as_deref(),
             message: &self.detail,
             error: self.error_member(),
             allowed_routes: self.listed_routes(entry),

@@ -1,6 +1,6 @@
 //! The refusals that report a failure of an exchange.
 
-use super::{Facts, Refusal};
+use super::{Hints, Refusal};
 use crate::credential::{Reason, Unavailable};
 use crate::domain::address::ForbiddenAddress;
 use crate::proxy::code::RefusalCode;
@@ -43,7 +43,7 @@ impl From<ExchangeError> for Refusal {
         let mut refusal = Self::new(code, detail);
         refusal.proxy_status = error.proxy_status();
         refusal.cause = cause;
-        refusal.facts = facts(error).map(Box::new);
+        refusal.hints = limit_hints(error).map(Box::new);
         refusal.is_retryable &= !is_permanent(error);
         refusal.agent_gone = error == ExchangeError::Agent(AgentFault::Gone);
         refusal
@@ -87,19 +87,19 @@ fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
 }
 
 /// Returns the limit that an exchange has exceeded, if it is one of size or time.
-fn facts(error: ExchangeError) -> Option<Facts> {
+fn limit_hints(error: ExchangeError) -> Option<Hints> {
     Some(match error {
-        ExchangeError::ResponseTooLarge { cap, announced } => Facts::size(cap, announced),
+        ExchangeError::ResponseTooLarge { cap, announced } => Hints::size(cap, announced),
         ExchangeError::Agent(AgentFault::TooLarge { cap, declared }) => {
-            Facts::size(cap.bytes, declared)
+            Hints::size(cap.bytes, declared)
         }
         ExchangeError::DeadlineExceeded(limit)
         | ExchangeError::ConnectTimeout(limit)
         | ExchangeError::Agent(AgentFault::Idle(limit) | AgentFault::DeadlineExceeded(limit)) => {
-            Facts::timeout(limit)
+            Hints::timeout(limit)
         }
         ExchangeError::Upstream(Failure::Tls(TlsFault::Timeout)) => {
-            Facts::timeout(HANDSHAKE_TIMEOUT)
+            Hints::timeout(HANDSHAKE_TIMEOUT)
         }
         ExchangeError::Upstream(_)
         | ExchangeError::Agent(

@@ -21,7 +21,7 @@ pub(super) struct EventStream {
     /// The beginning of an event that may cross the cap.
     held: BytesMut,
     /// `true` if the bytes that were passed on end within an event.
-    is_half_sent: bool,
+    has_partial_event: bool,
     passed: u64,
     cap: u64,
     /// The trailers, while bytes that were held back are sent before them.
@@ -34,7 +34,7 @@ impl EventStream {
         Self {
             position: StreamPosition::Start,
             held: BytesMut::new(),
-            is_half_sent: false,
+            has_partial_event: false,
             passed: 0,
             cap,
             trailers: None,
@@ -47,7 +47,7 @@ impl EventStream {
         let last_end = self.position.advance(&data);
         let arrived = self.passed + (self.held.len() + data.len()) as u64;
         let is_near_cap = arrived.saturating_add(CAP_MARGIN) > self.cap;
-        let holds_rest = is_near_cap && !is_last && (last_end.is_some() || !self.is_half_sent);
+        let holds_rest = is_near_cap && !is_last && (last_end.is_some() || !self.has_partial_event);
         let rest = if holds_rest {
             data.split_off(last_end.unwrap_or(0))
         } else {
@@ -56,7 +56,7 @@ impl EventStream {
         let out = if holds_rest && last_end.is_none() {
             Bytes::new()
         } else {
-            self.is_half_sent = !holds_rest && !self.position.is_between_events();
+            self.has_partial_event = !holds_rest && !self.position.is_between_events();
             self.join_held(data)
         };
         self.held.extend_from_slice(&rest);
@@ -83,7 +83,7 @@ impl EventStream {
     /// `event`. Returns `None` if an event has been sent in part and stays incomplete.
     pub(super) fn cut(&mut self, mut unsent: Bytes, event: &[u8]) -> Option<Bytes> {
         let last_end = self.position.advance(&unsent);
-        if last_end.is_none() && self.is_half_sent {
+        if last_end.is_none() && self.has_partial_event {
             return None;
         }
         let mut last = BytesMut::new();

@@ -140,7 +140,7 @@ impl Forwarded {
     fn fail(&mut self, error: ExchangeError) -> (ExchangeError, Refusal) {
         let error = self.exchange.request.find_cause(error);
         let refusal = Refusal::from(error);
-        self.exchange.response.refuse(&refusal);
+        self.exchange.response.record_refusal(&refusal);
         (error, refusal)
     }
 
