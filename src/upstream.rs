@@ -31,7 +31,7 @@ pub use body::{PendingUpload, UpstreamBody};
 pub use client::{Client, PoolLimits, Upstreams};
 pub use descriptor_reserve::DescriptorReserve;
 pub use dial::probe::{ProbeError, ProbeStep, ProbeStepKind};
-pub use dial::{DialTarget, DialTimeouts, Dialer, HANDSHAKE_TIMEOUT, NegotiatedSocket};
+pub use dial::{DialTarget, DialTimeouts, Dialer, NegotiatedSocket};
 pub use endpoint::Endpoint;
 pub use failure::Failure;
 pub(crate) use head::{DEFAULT_USER_AGENT, expects_body};

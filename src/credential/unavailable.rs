@@ -184,9 +184,9 @@ impl From<Failure> for Reason {
         match failure {
             Failure::AddressRefused(forbidden) => Self::AddressRefused(forbidden.kind()),
             Failure::OwnListener => Self::AddressRefused("egressd itself"),
-            Failure::Dns(DnsFault::Timeout)
+            Failure::Dns(DnsFault::Timeout(_))
             | Failure::Connect(ConnectFault::Timeout)
-            | Failure::Tls(TlsFault::Timeout) => Self::Timeout,
+            | Failure::Tls(TlsFault::Timeout(_)) => Self::Timeout,
             Failure::Dns(_) => Self::Unreachable(ConnectStep::Dns),
             Failure::Connect(_) => Self::Unreachable(ConnectStep::Connect),
             Failure::Tls(_) => Self::Unreachable(ConnectStep::Tls),

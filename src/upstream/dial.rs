@@ -45,15 +45,12 @@ pub struct DialTimeouts {
     pub handshake: Duration,
 }
 
-/// The default time for a TLS handshake.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
 impl Default for DialTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
             head_start: Duration::from_millis(250),
-            handshake: HANDSHAKE_TIMEOUT,
+            handshake: Duration::from_secs(10),
         }
     }
 }
@@ -318,7 +315,7 @@ impl Dialer {
         let socket = CountedTcp::new(socket);
         let shaking = TlsStream::connect(Arc::clone(offer), name.clone(), socket);
         let timed_out = |_| HandshakeError {
-            failure: TlsFault::Timeout.into(),
+            failure: TlsFault::Timeout(self.times.handshake).into(),
             is_alpn_mismatch: false,
         };
         let session = timeout(self.times.handshake, shaking)

@@ -3,6 +3,8 @@
 //! Agents may see all of these. They name kinds of failures, and never addresses, certificates or
 //! bytes that an upstream sent.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::domain::ConnectionId;
@@ -96,9 +98,9 @@ pub enum DnsFault {
     /// The name servers failed or refused.
     #[error("the name servers could not resolve the upstream's name")]
     Server,
-    /// The name servers did not answer in time.
+    /// The name servers did not answer within this time.
     #[error("the name servers did not answer in time")]
-    Timeout,
+    Timeout(Duration),
 }
 
 /// The reason why a TCP connection could not be opened.
@@ -138,9 +140,9 @@ pub enum TlsFault {
     /// The upstream chose a protocol (ALPN) that was not offered.
     #[error("the upstream chose a protocol that was not offered")]
     Alpn,
-    /// The handshake did not end in time.
+    /// The handshake did not end within this time.
     #[error("the TLS handshake did not finish in time")]
-    Timeout,
+    Timeout(Duration),
 }
 
 /// A violation of HTTP by an upstream's response.
@@ -209,11 +211,11 @@ impl Failure {
     pub fn proxy_status(self) -> &'static str {
         match self {
             Self::AddressRefused(_) | Self::OwnListener => "destination_ip_prohibited",
-            Self::Dns(DnsFault::Timeout) => "dns_timeout",
+            Self::Dns(DnsFault::Timeout(_)) => "dns_timeout",
             Self::Dns(DnsFault::NoAddress | DnsFault::Server) => "dns_error",
             Self::Connect(ConnectFault::Refused) => "connection_refused",
             Self::Connect(ConnectFault::Unreachable) => "destination_ip_unroutable",
-            Self::Connect(ConnectFault::Timeout) | Self::Tls(TlsFault::Timeout) => {
+            Self::Connect(ConnectFault::Timeout) | Self::Tls(TlsFault::Timeout(_)) => {
                 "connection_timeout"
             }
             Self::Tls(TlsFault::Certificate(_)) => "tls_certificate_error",

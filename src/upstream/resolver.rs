@@ -29,6 +29,7 @@ use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::failure::{DnsFault, Failure};
 use crate::os::is_resource_exhausted;
@@ -171,11 +172,13 @@ impl Resolver {
         if let Some(outcome) = self.cached_outcome(name) {
             return outcome;
         }
-        let (outcome, life) = match tokio::time::timeout(self.limit, self.query_servers(name)).await
-        {
+        let (outcome, life) = match timeout(self.limit, self.query_servers(name)).await {
             Ok(Ok((addresses, life))) => (Ok(addresses), life),
             Ok(Err(failure)) => (Err(failure), NEGATIVE_CACHE_TIME),
-            Err(_) => (Err(Failure::Dns(DnsFault::Timeout)), NEGATIVE_CACHE_TIME),
+            Err(_) => {
+                let fault = DnsFault::Timeout(self.limit);
+                (Err(fault.into()), NEGATIVE_CACHE_TIME)
+            }
         };
         self.cache_outcome(name, &outcome, life);
         outcome
@@ -233,8 +236,9 @@ impl Resolver {
     async fn query_servers(&self, name: &str) -> Result<(Arc<[IpAddr]>, Duration), Failure> {
         let no_server = Failure::Dns(DnsFault::Server);
         let inner = self.inner.as_ref().ok_or(no_server)?;
+        let begun = Instant::now();
         let answer = inner.lookup_ip(name).await;
-        let answer = answer.map_err(|error| lookup_failure(&error))?;
+        let answer = answer.map_err(|error| lookup_failure(&error, begun.elapsed()))?;
         let addresses: Arc<[IpAddr]> = answer.iter().collect();
         if addresses.is_empty() {
             return Err(Failure::Dns(DnsFault::NoAddress));
@@ -250,7 +254,8 @@ fn cache_lifetime(now: Instant, valid_until: Instant) -> Duration {
         .clamp(MIN_CACHE_TIME, MAX_CACHE_TIME)
 }
 
-fn lookup_failure(error: &NetError) -> Failure {
+/// Returns the failure of a lookup that ended with an error after this time.
+fn lookup_failure(error: &NetError, after: Duration) -> Failure {
     if matches!(error, NetError::Io(error) if is_resource_exhausted(error)) {
         return Failure::ResourcesExhausted;
     }
@@ -258,7 +263,7 @@ fn lookup_failure(error: &NetError) -> Failure {
         if matches!(error, NetError::Dns(DnsError::NoRecordsFound(_))) {
             DnsFault::NoAddress
         } else if matches!(error, NetError::Timeout) {
-            DnsFault::Timeout
+            DnsFault::Timeout(after)
         } else {
             DnsFault::Server
         },
@@ -275,7 +280,7 @@ mod tests {
     #[test]
     fn a_lookup_without_a_descriptor_does_not_blame_the_name_servers() {
         // F-270
-        let io = |error| lookup_failure(&NetError::Io(Arc::new(error)));
+        let io = |error| lookup_failure(&NetError::Io(Arc::new(error)), Duration::ZERO);
         let no_descriptor = io::Error::from_raw_os_error(libc::EMFILE);
         assert_eq!(io(no_descriptor), Failure::ResourcesExhausted);
         let refused = io::ErrorKind::ConnectionRefused;

@@ -197,7 +197,7 @@ pub(super) fn session_fault(error: &io::Error) -> TlsFault {
         | TlsFault::Protocol
         | TlsFault::Session
         | TlsFault::Alpn
-        | TlsFault::Timeout => TlsFault::Session,
+        | TlsFault::Timeout(_) => TlsFault::Session,
     }
 }
 

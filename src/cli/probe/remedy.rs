@@ -19,7 +19,7 @@ pub(super) fn remedy_for(broken: &ProbeError, field: &str) -> Option<String> {
         Failure::Dns(DnsFault::NoAddress) => {
             "check the spelling of the host in `{field}`; write a service of the cluster as `NAME.NAMESPACE.svc.cluster.local`"
         }
-        Failure::Dns(DnsFault::Server | DnsFault::Timeout) => {
+        Failure::Dns(DnsFault::Server | DnsFault::Timeout(_)) => {
             "check that the name servers of /etc/resolv.conf are running (in a cluster: its DNS pods), and that firewalls and NetworkPolicies allow port 53, UDP and TCP"
         }
         Failure::Connect(ConnectFault::Refused) => {
@@ -96,7 +96,7 @@ fn tls_remedy(fault: TlsFault) -> &'static str {
         TlsFault::Alpn => {
             "the server selected a protocol that egressd did not offer; correct the TLS configuration of the server"
         }
-        TlsFault::Timeout => {
+        TlsFault::Timeout(_) => {
             "the server accepts connections and does not answer: check its load, and that the port of `{field}` is for HTTPS"
         }
     }
@@ -108,6 +108,7 @@ mod tests {
     use crate::domain::address::ForbiddenAddress;
     use crate::upstream::ProbeError;
     use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
+    use std::time::Duration;
 
     fn refused(list: &[(&str, ForbiddenAddress)]) -> String {
         let forbidden = list
@@ -153,7 +154,7 @@ mod tests {
             Failure::Tls(TlsFault::CertificateRequired),
             Failure::Tls(TlsFault::Protocol),
             Failure::Tls(TlsFault::Alpn),
-            Failure::Tls(TlsFault::Timeout),
+            Failure::Tls(TlsFault::Timeout(Duration::from_secs(10))),
             Failure::ResourcesExhausted,
         ];
         let mut remedies: Vec<String> = failures

@@ -5,8 +5,8 @@ use crate::credential::{Reason, Unavailable};
 use crate::domain::address::ForbiddenAddress;
 use crate::proxy::code::RefusalCode;
 use crate::proxy::error::{AgentFault, ExchangeError};
+use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
-use crate::upstream::{Failure, HANDSHAKE_TIMEOUT};
 
 impl From<ExchangeError> for Refusal {
     fn from(error: ExchangeError) -> Self {
@@ -67,9 +67,9 @@ fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
     match failure {
         Failure::AddressRefused(_) | Failure::OwnListener => (RefusalCode::AddressRefused, None),
         // A timeout is a 504 at every step. Other failures of a step are a 502.
-        Failure::Dns(DnsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("dns")),
+        Failure::Dns(DnsFault::Timeout(_)) => (RefusalCode::UpstreamTimeout, Some("dns")),
         Failure::Connect(ConnectFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("connect")),
-        Failure::Tls(TlsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("tls")),
+        Failure::Tls(TlsFault::Timeout(_)) => (RefusalCode::UpstreamTimeout, Some("tls")),
         Failure::Dns(_) => (RefusalCode::UpstreamUnreachable, Some("dns")),
         Failure::Connect(_) => (RefusalCode::UpstreamUnreachable, Some("connect")),
         Failure::Tls(TlsFault::CertificateRequired) => (
@@ -95,11 +95,11 @@ fn limit_hints(error: ExchangeError) -> Option<Hints> {
         }
         ExchangeError::DeadlineExceeded(limit)
         | ExchangeError::ConnectTimeout(limit)
+        | ExchangeError::Upstream(
+            Failure::Dns(DnsFault::Timeout(limit)) | Failure::Tls(TlsFault::Timeout(limit)),
+        )
         | ExchangeError::Agent(AgentFault::Idle(limit) | AgentFault::DeadlineExceeded(limit)) => {
             Hints::timeout(limit)
-        }
-        ExchangeError::Upstream(Failure::Tls(TlsFault::Timeout)) => {
-            Hints::timeout(HANDSHAKE_TIMEOUT)
         }
         ExchangeError::Upstream(_)
         | ExchangeError::Agent(
@@ -179,7 +179,9 @@ impl From<Unavailable> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{AgentFault, ExchangeError, ForbiddenAddress, Refusal, RefusalCode, TlsFault};
+    use super::{
+        AgentFault, DnsFault, ExchangeError, ForbiddenAddress, Refusal, RefusalCode, TlsFault,
+    };
     use crate::credential::{Reason, Unavailable};
     use crate::upstream::Failure;
     use http::Method;
@@ -261,6 +263,23 @@ mod tests {
             assert!(!refusal.is_retryable);
             let before = refusal.detail().to_owned();
             assert_eq!(refusal.after_sending(&Method::POST).detail(), before);
+        }
+    }
+
+    #[test]
+    fn every_timeout_states_the_time_that_has_passed() {
+        let limit = Duration::from_secs(7);
+        for (error, cause) in [
+            (Failure::from(DnsFault::Timeout(limit)).into(), Some("dns")),
+            (ExchangeError::ConnectTimeout(limit), Some("connect")),
+            (Failure::from(TlsFault::Timeout(limit)).into(), Some("tls")),
+            (ExchangeError::DeadlineExceeded(limit), None),
+        ] {
+            let refusal = Refusal::from(error);
+            assert_eq!(refusal.code(), RefusalCode::UpstreamTimeout);
+            assert_eq!(refusal.cause, cause);
+            let hints = refusal.hints.unwrap();
+            assert_eq!(hints.timeout_seconds, Some(7), "{error}");
         }
     }
 

@@ -184,7 +184,8 @@ async fn a_stalled_handshake_times_out() {
     let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), times, Arc::default());
     let target = target(server.address.port(), Http2Mode::Auto, &authority.trust());
     let outcome = dialer.dial(&target).await;
-    assert_eq!(outcome.err(), Some(Failure::Tls(TlsFault::Timeout)));
+    let fault = TlsFault::Timeout(times.handshake);
+    assert_eq!(outcome.err(), Some(Failure::Tls(fault)));
 }
 
 #[tokio::test]

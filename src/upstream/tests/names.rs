@@ -84,8 +84,9 @@ async fn a_lookup_times_out_and_does_not_delay_other_names() {
     })
     .await;
     let names = ResolverSettings::with_servers(&[server.address], "");
-    let impatient = names.resolver(Duration::from_millis(50));
-    let timeout = Err(Failure::Dns(DnsFault::Timeout));
+    let limit = Duration::from_millis(50);
+    let impatient = names.resolver(limit);
+    let timeout = Err(Failure::Dns(DnsFault::Timeout(limit)));
     assert_eq!(lookup_addresses(&impatient, "silent.test").await, timeout);
 
     let patient = names.resolver(LONG_TIMEOUT);

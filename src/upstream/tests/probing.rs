@@ -136,7 +136,7 @@ async fn the_last_step_is_the_one_that_failed() {
     };
     let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
     let hasty = Dialer::new(names.resolver(times.connect), times, [].into());
-    let timeout = Err(Failure::Tls(TlsFault::Timeout));
+    let timeout = Err(Failure::Tls(TlsFault::Timeout(times.handshake)));
     assert_eq!(probe(&hasty, silent, &here).await, (all, timeout));
 }
 
