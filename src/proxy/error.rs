@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::body_budget::MAX_SHARE;
 use crate::upstream::Failure;
 use crate::upstream::failure::ConnectFault;
 
@@ -100,21 +101,50 @@ pub enum AgentFault {
 pub struct BodyCap {
     /// The most bytes of a body.
     pub bytes: u64,
-    /// `true` if the cap is lower than `proxy.max_request_body_bytes`, because the body is signed.
-    pub is_for_signing: bool,
+    /// The reason for the cap.
+    pub reason: CapReason,
+}
+
+/// The reason for the cap of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CapReason {
+    /// The setting `proxy.max_request_body_bytes`.
+    Setting,
+    /// The body is held whole to be signed. The setting is higher.
+    Signing,
+    /// The body is a message to `/mcp`, which is held whole. The setting is higher.
+    McpMessage,
+}
+
+impl BodyCap {
+    /// Returns the cap of a body that is passed on while it arrives.
+    pub(super) fn from_setting(max_request_body_bytes: u64) -> Self {
+        Self {
+            bytes: max_request_body_bytes,
+            reason: CapReason::Setting,
+        }
+    }
+
+    /// Returns the cap of a body that is held whole for this reason. It must fit into a share.
+    pub(super) fn for_held_body(max_request_body_bytes: u64, reason: CapReason) -> Self {
+        if max_request_body_bytes > MAX_SHARE {
+            let bytes = MAX_SHARE;
+            Self { bytes, reason }
+        } else {
+            Self::from_setting(max_request_body_bytes)
+        }
+    }
 }
 
 impl fmt::Display for BodyCap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            bytes,
-            is_for_signing,
-        } = self;
-        if *is_for_signing {
-            write!(f, "a body that egressd signs may have at most {bytes}")
-        } else {
-            write!(f, "`proxy.max_request_body_bytes` allows at most {bytes}")
-        }
+        let Self { bytes, reason } = self;
+        f.write_str(match reason {
+            CapReason::Setting => "`proxy.max_request_body_bytes` allows",
+            CapReason::Signing => "a body that egressd signs may have",
+            CapReason::McpMessage => "a message to `/mcp` may have",
+        })?;
+        write!(f, " at most {bytes}")
     }
 }
 

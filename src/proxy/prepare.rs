@@ -10,10 +10,9 @@ use super::accounting::RequestProgress;
 use super::admission::InFlight;
 use super::agent_body::AgentBody;
 use super::authorize::Permitted;
-use super::body_budget::MAX_SHARE;
 use super::code::RefusalCode;
 use super::connections::ConnectionResources;
-use super::error::{AgentFault, BodyCap, ExchangeError};
+use super::error::{AgentFault, BodyCap, CapReason, ExchangeError};
 use super::list_syntax::field_values;
 use super::refusal::Refusal;
 use super::upload::UnsentBody;
@@ -43,14 +42,10 @@ pub(super) async fn prepare<'r>(
     }
     let framing = request_framing(&permitted, &incoming);
     // A body that is signed is held whole, so it must fit into the connection's share.
-    let is_for_signing = credential.signing_key().is_some() && limits.body_cap > MAX_SHARE;
-    let cap = BodyCap {
-        bytes: if is_for_signing {
-            MAX_SHARE
-        } else {
-            limits.body_cap
-        },
-        is_for_signing,
+    let cap = if credential.signing_key().is_some() {
+        BodyCap::for_held_body(limits.body_cap, CapReason::Signing)
+    } else {
+        BodyCap::from_setting(limits.body_cap)
     };
     if let Framing::Length(length) = framing
         && length > cap.bytes

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http_body::Body as _;
 
 use crate::proxy::agent_body::AgentBody;
-use crate::proxy::body_budget::{BudgetShare, HeldBody, MAX_SHARE};
+use crate::proxy::body_budget::{BudgetShare, HeldBody};
 use crate::proxy::code::RefusalCode;
-use crate::proxy::error::{AgentFault, BodyCap};
+use crate::proxy::error::{AgentFault, BodyCap, CapReason};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::refusal::Refusal;
 use crate::server::{RequestBody, SocketTimers};
@@ -30,10 +30,7 @@ pub(super) async fn read_message(
     exchange: &mut Exchange,
     timers: &Arc<SocketTimers>,
 ) -> Result<Bytes, Refusal> {
-    let cap = BodyCap {
-        bytes: body_cap.min(MAX_SHARE),
-        is_for_signing: false,
-    };
+    let cap = BodyCap::for_held_body(body_cap, CapReason::McpMessage);
     let declared = incoming.size_hint().exact();
     if declared.is_some_and(|length| length > cap.bytes) {
         return Err(AgentFault::TooLarge { cap, declared }.into());

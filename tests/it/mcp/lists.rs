@@ -312,6 +312,15 @@ fn messages_have_limits() {
     let values = format!("[{}]", "0,".repeat(150_000));
     let reply = Agent::connect(&sidecar).exchange(post(&[ACCEPT, JSON], &values));
     reply.refused(413, "request_too_large");
+    // The setting is higher than what is held for a message.
+    let plan = Sidecar::with(crm()).setting("proxy.max_request_body_bytes", 1_u64 << 30);
+    let sidecar = plan.start();
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554433\r\n\r\n";
+    let refused = Agent::connect(&sidecar).exchange(head);
+    let refused = refused.refused(413, "request_too_large");
+    let cap = "but a message to `/mcp` may have at most 33554432.";
+    assert!(refused.detail.ends_with(cap), "{}", refused.detail);
+    assert_eq!(refused.document["limit"], 33_554_432);
 }
 
 #[test]
@@ -325,14 +334,14 @@ fn a_request_id_is_on_every_response() {
 }
 
 #[test]
-fn it_can_be_turned_off() {
+fn mcp_can_be_turned_off() {
     let sidecar = Sidecar::with(crm()).setting("mcp.enabled", false).start();
     let mut agent = Agent::connect(&sidecar);
     agent.get("/mcp").refused(404, "connection_not_found");
 }
 
 #[test]
-fn the_id_is_reserved() {
+fn the_id_mcp_is_reserved() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(crm()).start();
     let taken = connection("mcp").allow("GET /a").upstream(&up);
