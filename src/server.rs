@@ -16,7 +16,7 @@ pub use listen::{BoundListener, ListenAddress, ListenerHandle, bind};
 pub use request_body::RequestBody;
 pub use socket_task::Serve;
 pub use socket_timers::{ExceededLimit, SocketCounts, SocketLimits, SocketTimers, Ticker};
-pub use unparsed_head::{HeadFault, HeadReply, UnparsedHead, WrittenTarget};
+pub use unparsed_head::{HeadFault, HeadReply, MAX_FIELDS, UnparsedHead, WrittenTarget};
 
 /// The maximum number of open sockets on the management listener: enough for probes, a scraper and
 /// a few people.

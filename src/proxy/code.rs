@@ -148,8 +148,7 @@ codes! {
     // Over 8 KiB.
     TargetTooLong: "target_too_long", URI_TOO_LONG, Agent, false, "http_request_error", "The request target is too long";
     HostNotAllowed: "host_not_allowed", MISDIRECTED_REQUEST, Agent, false, "http_request_denied", "The Host header is not allowed";
-    // More than 64 KiB of fields. A head of more than 100 fields is rejected by hyper, with an
-    // empty body.
+    // More than 64 KiB or 100 fields.
     HeadersTooLarge: "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, Agent, false, "http_request_error", "The request head is too large";
     UpgradeRefused: "upgrade_refused", NOT_IMPLEMENTED, Agent, false, "http_request_error", "Protocol upgrades are refused";
     // An HTTP/1.0 client cannot distinguish a truncated response from a complete one.

@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 use super::request_id::RequestId;
 use crate::domain::query::escape_query;
 use crate::route::CanonicalPath;
-use crate::server::{HeadFault, HeadReply, UnparsedHead, WrittenTarget};
+use crate::server::{HeadFault, HeadReply, MAX_FIELDS, UnparsedHead, WrittenTarget};
 
 /// The first byte of a TLS handshake record (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -72,11 +72,14 @@ pub(super) fn head_refusal(head: &UnparsedHead<'_>) -> Refusal {
         .limited_to(MAX_TARGET_BYTES),
         HeadFault::TooLarge => Refusal::new(
             RefusalCode::HeadersTooLarge,
-            format!(
-                "The request head has more than {MAX_FIELD_BYTES} bytes or more than 100 fields."
-            ),
+            format!("The request head has more than {MAX_FIELD_BYTES} bytes."),
         )
         .limited_to(MAX_FIELD_BYTES),
+        // `limit` counts bytes, so this document has none.
+        HeadFault::TooManyFields => Refusal::new(
+            RefusalCode::HeadersTooLarge,
+            format!("The request head has more than {MAX_FIELDS} header fields."),
+        ),
     }
 }
 

@@ -27,13 +27,10 @@ use tokio::io::AsyncWrite as _;
 use super::agent_socket::{AgentSocket, AgentStream};
 use super::request_body::{self, RequestBody, UnreadBody};
 use super::socket_timers::SocketTimers;
-use super::unparsed_head::{HeadFault, HeadReply, UnparsedHead, WrittenTarget};
+use super::unparsed_head::{HeadFault, HeadReply, MAX_FIELDS, UnparsedHead, WrittenTarget};
 
 /// The maximum size of a request head in bytes. hyper rejects larger heads with status 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The maximum number of fields in a request head. hyper rejects heads with more fields with status
-/// 431.
-const MAX_FIELDS: usize = 100;
 
 /// A service that answers requests.
 pub trait Serve: Send + Sync + 'static {
@@ -211,11 +208,15 @@ fn serve_until_idle<S: Serve, I: AgentStream>(
                 ServeEnd::Idle(socket)
             }
             BusyEnd::Closed(closed) => {
-                match closed.err().as_ref().and_then(HeadFault::from_hyper) {
+                let Err(error) = closed else {
+                    return ServeEnd::Closed;
+                };
+                let parts = busy.connection.into_parts();
+                let unparsed = parts.read_buf;
+                match HeadFault::from_hyper(&error, &unparsed) {
                     Some(fault) => {
-                        let parts = busy.connection.into_parts();
-                        let unparsed = parts.read_buf;
-                        ServeEnd::Unparsed(parts.io.into_inner(), ParseFailure { fault, unparsed })
+                        let failure = ParseFailure { fault, unparsed };
+                        ServeEnd::Unparsed(parts.io.into_inner(), failure)
                     }
                     // Other errors of the agent's side need no report: exchanges in flight record
                     // their own outcome.

@@ -16,6 +16,10 @@ const HYPER_ANSWERS: [&[u8]; 3] = [
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n",
 ];
 
+/// The maximum number of fields in a request head. hyper rejects heads with more fields with status
+/// 431.
+pub const MAX_FIELDS: usize = 100;
+
 /// The most bytes of a head that are recorded. hyper accepts no larger one.
 const MAX_RECORDED: usize = 128 * 1024;
 
@@ -34,14 +38,17 @@ pub enum HeadFault {
     Framing,
     /// The target alone exceeds the limit of the head: 414.
     TargetTooLong,
-    /// The head has too many bytes or fields: 431.
+    /// The head has too many bytes: 431.
     TooLarge,
+    /// The head has more than [`MAX_FIELDS`] fields: 431.
+    TooManyFields,
 }
 
 impl HeadFault {
     /// Returns the fault of an error with which hyper ended a socket. `None` if the error is of
-    /// another kind, or a preface of HTTP/2: hyper answers neither.
-    pub(super) fn from_hyper(error: &hyper::Error) -> Option<Self> {
+    /// another kind, or a preface of HTTP/2: hyper answers neither. `unparsed` are the bytes that
+    /// hyper has not consumed.
+    pub(super) fn from_hyper(error: &hyper::Error, unparsed: &[u8]) -> Option<Self> {
         if !error.is_parse() || error.is_parse_version_h2() {
             return None;
         }
@@ -50,6 +57,8 @@ impl HeadFault {
         let named = |name| text.contains(name);
         Some(if error.is_parse_too_large() && named("UriTooLong") {
             Self::TargetTooLong
+        } else if error.is_parse_too_large() && has_too_many_fields(unparsed) {
+            Self::TooManyFields
         } else if error.is_parse_too_large() {
             Self::TooLarge
         } else if named("Version") {
@@ -147,6 +156,14 @@ impl HeadRecord {
             can_answer: !self.answer.is_empty(),
         }
     }
+}
+
+/// Returns whether a head, of which only the beginning may be present, has more than [`MAX_FIELDS`]
+/// fields. hyper uses one error for too many bytes and too many fields.
+fn has_too_many_fields(head: &[u8]) -> bool {
+    let lines = head.split(|b| *b == b'\n').skip(1);
+    let fields = lines.take_while(|line| !matches!(line, [] | [b'\r']));
+    fields.count() > MAX_FIELDS
 }
 
 /// Returns whether a head that begins with these bytes has to be recorded: its first line has one

@@ -244,7 +244,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     (
         "headers_too_large",
-        "the parser may be faster, with an empty body: it depends on how the bytes arrive",
+        "has two texts, and it depends on how the bytes arrive which one is sent",
     ),
     (
         "internal_error",

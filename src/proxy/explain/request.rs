@@ -11,10 +11,7 @@ use super::super::refusal::Refusal;
 use crate::domain::caller::{self, ServedHost};
 use crate::domain::query::escape_query;
 use crate::route::CanonicalPath;
-use crate::server::WrittenTarget;
-
-/// The most headers of a request. hyper answers a request that has more with 431 itself.
-const MAX_HEADERS: usize = 100;
+use crate::server::{MAX_FIELDS, WrittenTarget};
 
 /// The longest target that hyper parses, in bytes. It answers a longer one with 414 itself.
 const MAX_URI_BYTES: usize = 65_534;
@@ -55,7 +52,7 @@ pub enum InvalidRequest {
     },
     /// There are more headers than hyper accepts.
     #[error(
-        "a request may have at most {MAX_HEADERS} headers, including Host; egressd rejects more with status 431"
+        "a request may have at most {MAX_FIELDS} headers, including Host; egressd rejects more with status 431"
     )]
     TooManyHeaders,
     /// A header describes a body, but the explained request has none.
@@ -217,7 +214,7 @@ fn parse_headers(texts: &[String], host: HeaderValue) -> Result<HeaderMap, Inval
         let parsed = parse_header(text);
         match parsed.map_err(|fault| InvalidRequest::Header { number, fault })? {
             // A map panics if it gets tens of thousands of headers.
-            (name, Some(value)) if headers.len() <= MAX_HEADERS => {
+            (name, Some(value)) if headers.len() <= MAX_FIELDS => {
                 headers.append(name, value);
             }
             (_, Some(_)) => {}
@@ -227,7 +224,7 @@ fn parse_headers(texts: &[String], host: HeaderValue) -> Result<HeaderMap, Inval
     if sends_host {
         headers.entry(HOST).or_insert(host);
     }
-    if headers.len() > MAX_HEADERS {
+    if headers.len() > MAX_FIELDS {
         return Err(InvalidRequest::TooManyHeaders);
     }
     Ok(headers)

@@ -22,10 +22,15 @@ use tokio::net::UnixStream;
 async fn parse_with_hyper(bytes: String) -> (String, Option<HeadFault>) {
     let (near, mut far) = tokio::io::duplex(1 << 20);
     let answer = service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
-    let serving = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .max_buf_size(1 << 18)
         .max_headers(super::MAX_FIELDS)
         .serve_connection(TokioIo::new(near), answer);
+    let serving = async move {
+        let closed = (&mut connection).await;
+        let unparsed = connection.into_parts().read_buf;
+        HeadFault::from_hyper(&closed.err()?, &unparsed)
+    };
     let agent = async {
         // hyper may have answered and closed before all bytes were written.
         drop(far.write_all(bytes.as_bytes()).await);
@@ -34,16 +39,15 @@ async fn parse_with_hyper(bytes: String) -> (String, Option<HeadFault>) {
         far.read_to_string(&mut answer).await.unwrap();
         answer.chars().skip(9).take(3).collect()
     };
-    let (closed, answer) = tokio::join!(serving, agent);
-    (
-        answer,
-        closed.err().as_ref().and_then(HeadFault::from_hyper),
-    )
+    let (fault, answer) = tokio::join!(serving, agent);
+    (answer, fault)
 }
 
 #[tokio::test]
 async fn faults_of_heads_that_hyper_rejects_are_distinguished() {
-    use HeadFault::{Field, Framing, Method, Target, TargetTooLong, TooLarge, Version};
+    use HeadFault::{
+        Field, Framing, Method, Target, TargetTooLong, TooLarge, TooManyFields, Version,
+    };
     let get = |rest: String| format!("GET / HTTP/1.1\r\n{rest}\r\n");
     let field = |length| format!("A: {}\r\n", "a".repeat(length));
     for (bytes, status, fault) in [
@@ -63,7 +67,9 @@ async fn faults_of_heads_that_hyper_rejects_are_distinguished() {
             Some(TargetTooLong),
         ),
         (get(field(600_000)), "431", Some(TooLarge)),
-        (get(field(1).repeat(200)), "431", Some(TooLarge)),
+        (get(field(6_000).repeat(100)), "431", Some(TooLarge)),
+        (get(field(1).repeat(101)), "431", Some(TooManyFields)),
+        (get(field(1).repeat(200)), "431", Some(TooManyFields)),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "", None),
         ("GET / HT".to_owned(), "", None),
         (String::new(), "", None),

@@ -60,7 +60,7 @@ fn heads_that_the_parser_refuses_get_a_document() {
             malformed,
             "not clear",
         ),
-        (with(many.trim_end()), large, "more than 100 fields"),
+        (with(many.trim_end()), large, "more than 100 header fields"),
     ] {
         let shown = String::from_utf8_lossy(bytes.get(..40).unwrap_or(&bytes)).into_owned();
         let mut agent = Agent::connect(&sidecar);
@@ -76,6 +76,23 @@ fn heads_that_the_parser_refuses_get_a_document() {
     }
     let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
     assert_eq!(arrived, ["/a?<b>&c"]);
+}
+
+#[test]
+fn only_a_head_with_too_many_bytes_has_a_limit_in_bytes() {
+    let (up, sidecar) = world();
+    for (fields, limit) in [
+        (format!("A: {}\r\n", "a".repeat(300_000)), Some(65_536)),
+        ("A: b\r\n".repeat(101), None),
+    ] {
+        let mut agent = Agent::connect(&sidecar);
+        let reply = agent.exchange(format!("GET /crm/x HTTP/1.1\r\n{fields}\r\n"));
+        let problem = reply.refused(431, "headers_too_large");
+        assert_eq!(problem.document["limit"].as_u64(), limit, "{reply:?}");
+        assert!(problem.document["actual"].is_null(), "{reply:?}");
+        agent.expect_close();
+    }
+    assert_eq!(up.sockets(), 0);
 }
 
 #[test]
