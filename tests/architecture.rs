@@ -123,6 +123,7 @@ const EXPOSE: Scope = Outside(&[
     "src/domain/auth.rs",
     "src/domain/auth/header.rs",
     "src/domain/auth/oauth.rs",
+    "src/domain/auth/user_consent.rs",
 ]);
 const TOKEN_LIVES: &[&str] = &[
     "src/clock.rs",

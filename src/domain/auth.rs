@@ -4,6 +4,7 @@
 mod header;
 mod oauth;
 mod parts;
+mod user_consent;
 
 use std::sync::Arc;
 
@@ -18,6 +19,11 @@ pub use oauth::{
 };
 
 pub use parts::{SHORTEST_UNGUESSABLE, SecretPart};
+pub use user_consent::{
+    ConsentClientAuth, ConsentEndpoints, ConsentParameters, GrantName, Identity, InvalidPointer,
+    InvalidRedirectUri, JsonPointer, LoopbackHost, LoopbackUri, ProviderFacts, RedirectUri,
+    Rotation, TokenRequestFormat, UserConsent, seed_hash,
+};
 
 use super::secret::Secret;
 use parts::Pair;
