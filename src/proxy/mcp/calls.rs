@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, LOCATION, USER_AGENT,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -43,6 +43,8 @@ pub(in crate::proxy) struct PendingCall {
 pub(in crate::proxy) struct ToolResponse {
     pub(super) status: StatusCode,
     pub(super) content_type: Option<HeaderValue>,
+    /// The reference to another resource, as an agent gets it that uses HTTP.
+    pub(super) location: Option<HeaderValue>,
     /// `true` if the body has a `Content-Encoding`.
     pub(super) is_encoded: bool,
     pub(super) body: Bytes,
@@ -96,6 +98,7 @@ impl ToolResponse {
         Self {
             status: head.status,
             content_type: head.headers.get(CONTENT_TYPE).cloned(),
+            location: None,
             is_encoded: false,
             body,
             end: BodyEnd::Whole,
@@ -141,6 +144,7 @@ pub(in crate::proxy) async fn read_response(
     ToolResponse {
         status: head.status,
         content_type: head.headers.get(CONTENT_TYPE).cloned(),
+        location: head.headers.get(LOCATION).cloned(),
         is_encoded: has_encoding(&head.headers),
         body: read.freeze(),
         end,

@@ -5,11 +5,16 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::HeaderValue;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::Value;
 
 use super::calls::{BodyEnd, ToolResponse};
+use crate::proxy::identify::MAX_TARGET_BYTES;
 use crate::tools::InvalidArguments;
+
+/// The bytes that are escaped in a location: those that could be read as its end.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'`');
 
 /// Returns the result of a call whose arguments do not fit. Nothing was sent.
 pub(super) fn from_invalid_arguments(invalid: &InvalidArguments) -> CallToolResult {
@@ -118,6 +123,9 @@ fn summary(response: &ToolResponse, media_type: &str, shown: &Shown<'_>) -> Stri
     if !media_type.is_empty() {
         text += &format!(", content-type: {media_type}");
     }
+    if let Some(location) = location(response.location.as_ref()) {
+        text += &format!(", location: {location}");
+    }
     let total = match end {
         BodyEnd::Cut(total) => *total,
         BodyEnd::Whole | BodyEnd::Failed(_) => Some(body.len() as u64),
@@ -147,6 +155,13 @@ fn summary(response: &ToolResponse, media_type: &str, shown: &Shown<'_>) -> Stri
         text += &format!(". The response is incomplete: {detail}");
     }
     text
+}
+
+/// Returns the location, if a request to it is not too long. It cannot be confused with the text
+/// around it.
+fn location(value: Option<&HeaderValue>) -> Option<String> {
+    let escaped = percent_encode(value?.as_bytes(), ESCAPED).to_string();
+    (escaped.len() <= MAX_TARGET_BYTES).then_some(escaped)
 }
 
 /// Returns the type without parameters, in lower case; empty if there is none that is valid.

@@ -168,6 +168,63 @@ fn a_failed_request_is_an_error_of_the_tool() {
     assert_eq!(result["structuredContent"]["code"], "upstream_unreachable");
 }
 
+/// Returns the last line of the result of a call whose response has this `Location`.
+fn line_with_location(location: &[u8]) -> String {
+    let head = b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\nlocation: ";
+    let up = Upstream::reply([head, location, b"\r\n\r\n"].concat());
+    let sidecar = sidecar(&up);
+    let result = Client::connect(&sidecar).call("crm_post_users", &json!({"body": "x"}));
+    assert_eq!(up.only_request().target, "/base/users");
+    assert_eq!(result["isError"], false);
+    assert_eq!(texts(&result).len(), 1, "{result}");
+    let address = up.address().to_string();
+    summary(&result).replace(&address, "API")
+}
+
+#[test]
+fn a_location_is_what_an_agent_with_http_gets() {
+    let long = [b"/base/", &*b"x".repeat(8192)].concat();
+    for (location, shown) in [
+        (
+            &b"/base/users/7?full=1"[..],
+            ", location: /crm/users/7?full=1",
+        ),
+        (b"users/7", ", location: /crm/users/7"),
+        (b"/erp/x", ", location: https://API/erp/x"),
+        (
+            b"https://elsewhere.test/x, no body",
+            ", location: https://elsewhere.test/x,%20no%20body",
+        ),
+        (b"/base/\xc3\xa4", ", location: https://API/base/%C3%A4"),
+        // No request can have such a long target.
+        (&long, ""),
+    ] {
+        let line = format!("HTTP 201 Created{shown}, no body");
+        assert_eq!(line_with_location(location), line);
+    }
+}
+
+#[test]
+fn a_redirect_names_the_next_route() {
+    let up = Upstream::answer(|request| {
+        if request.target == "/base/users/7" {
+            "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nseven"
+                .to_owned()
+        } else {
+            "HTTP/1.1 303 See Other\r\nlocation: /base/users/7\r\ncontent-length: 0\r\n\r\n"
+                .to_owned()
+        }
+    });
+    let sidecar = sidecar(&up);
+    let mut client = Client::connect(&sidecar);
+    let result = client.call("crm_any_any", &json!({"method": "POST"}));
+    let line = "HTTP 303 See Other, location: /crm/users/7, no body";
+    assert_eq!(texts(&result), [line]);
+    let result = client.call("crm_get_users_id", &json!({"id": "7"}));
+    assert_eq!(texts(&result)[0], "seven");
+    assert_eq!(up.requests().len(), 2);
+}
+
 const PNG: &str = "image/png";
 const BINARY: &str = "application/octet-stream";
 
