@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::check::{Format, Secrets};
 use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
-use crate::config::{self, Environment, LoadOptions, SettingsOverrides, load};
+use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load};
+use crate::domain::ConnectionId;
 use crate::proxy::explain::{
     ExplainOutcome, ExplainedRefusal, Explanation, RequestInput, ServedAddresses, explain,
 };
@@ -77,8 +78,6 @@ impl Explain {
             Ok(loaded) => loaded,
             Err(problems) => return report_problems_as(self.format, &problems, streams),
         };
-        // Warnings explain surprising results, such as a pattern that matches a literal `*`.
-        write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
         // Without arguments, the settings file that is read may be one that the operator did not
         // mean.
         let definitions = (names_nothing && loaded.sources.settings.is_some())
@@ -105,6 +104,7 @@ impl Explain {
             Ok(explained) => explained,
             Err(invalid) => return report_invalid(self.format, invalid.to_string(), streams),
         };
+        write_warnings(loaded.warnings, explained.connection(), streams)?;
         let port_note = unknown_port_note(&self.target, proxy).filter(|_| named.is_none());
         let fragment_note = self.target.contains('#').then(|| FRAGMENT_NOTE.to_owned());
         for note in port_note.into_iter().chain(fragment_note) {
@@ -118,6 +118,30 @@ impl Explain {
         }
         write_outcome(self.format, &explained, streams)
     }
+}
+
+/// Writes the warnings about the connection of the request, because they explain surprising results,
+/// such as a pattern that matches a literal `*`. The others are only counted.
+fn write_warnings(
+    warnings: Vec<Problem>,
+    connection: Option<&str>,
+    streams: &mut Streams<'_>,
+) -> io::Result<()> {
+    let is_about = |warning: &Problem| {
+        let about = warning.connection.as_ref().map(ConnectionId::as_str);
+        about.is_some() && about == connection
+    };
+    let (shown, others): (Vec<_>, Vec<_>) = warnings.into_iter().partition(is_about);
+    write!(streams.err, "{}", config::render_text(&shown))?;
+    let noun = match others.len() {
+        0 => return Ok(()),
+        1 => "1 warning".to_owned(),
+        count => format!("{count} warnings"),
+    };
+    writeln!(
+        streams.err,
+        "egressd explain: {noun} about other parts of the configuration; `egressd check` shows all"
+    )
 }
 
 fn report_invalid(format: Format, message: String, streams: &mut Streams<'_>) -> io::Result<Exit> {

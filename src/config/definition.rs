@@ -54,11 +54,16 @@ fn read_definition(
     stem: Option<&str>,
     context: &ResolveContext<'_>,
 ) -> Definition {
+    let problems = object.field.input.problems;
+    let before = problems.count();
     let (id, id_place) = read_id(object, stem);
     let metadata = read_metadata(object, id.as_ref());
     let details = object.read_object("connection_details");
     let http = details.and_then(|details| details.read_object("http"));
     let connection = http.and_then(|http| connection::read_connection(&http, context, metadata));
+    if let Some(id) = &id {
+        problems.attribute_from(before, id);
+    }
     Definition {
         id,
         id_place,

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use crate::domain::ConnectionId;
+
 /// The effect of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +43,9 @@ pub struct Problem {
     pub message: String,
     /// Advice on what to write instead.
     pub remedy: String,
+    /// The connection that the problem is about, if it is about one.
+    #[serde(skip)]
+    pub connection: Option<ConnectionId>,
     /// The piece of the file that the text format shows.
     #[serde(skip)]
     pub excerpt: Option<Excerpt>,
@@ -69,6 +74,7 @@ impl Problem {
             code,
             message,
             remedy: String::new(),
+            connection: None,
             excerpt: None,
         }
     }
@@ -133,6 +139,14 @@ impl Problems {
                 .remedy("fix those that are listed, and check again"),
             ),
             _ => {}
+        }
+    }
+
+    /// Sets the connection of the problems that were added after the first `before` ones.
+    pub(super) fn attribute_from(&self, before: usize, connection: &ConnectionId) {
+        let mut found = self.found.borrow_mut();
+        for problem in found.iter_mut().skip(before) {
+            problem.connection = Some(connection.clone());
         }
     }
 

@@ -67,6 +67,17 @@ pub struct Explanation {
     pub dropped: Vec<String>,
 }
 
+impl ExplainOutcome {
+    /// Returns the id of the connection that the request names, if it exists.
+    pub fn connection(&self) -> Option<&str> {
+        match self {
+            Self::Forwarded(forwarded) => Some(&forwarded.connection),
+            Self::Refused(refused) => refused.named.as_deref(),
+            Self::Listing | Self::Mcp => None,
+        }
+    }
+}
+
 /// A refusal, and the connection if it was found before the refusal.
 pub struct ExplainedRefusal {
     /// The refusal.
@@ -74,6 +85,8 @@ pub struct ExplainedRefusal {
     /// The id of the soft-deleted connection that the request names. An agent cannot see that it
     /// exists, so the document of the refusal does not contain it.
     pub deleted: Option<String>,
+    /// The id of the connection that the request names, soft-deleted or not.
+    named: Option<String>,
     entry: Option<Arc<ConnectionEntry>>,
 }
 
@@ -118,13 +131,12 @@ pub fn explain(
     served: ServedAddresses<'_>,
     snapshot: &Snapshot,
 ) -> Result<ExplainOutcome, InvalidRequest> {
-    let (mut entry, mut deleted) = (None, None);
+    let (mut entry, mut named) = (None, None);
     let mut has_framing = false;
     let explained = parse_request(request, served)?.and_then(|parts| {
         has_framing = FRAMING.iter().any(|name| parts.headers.contains_key(name));
         let connections = ServedConnections::new(&served.listener.scope, snapshot);
-        let named = identify::named_entry(&parts, connections);
-        deleted = named.filter(|entry| !entry.is_live()).cloned();
+        named = identify::named_entry(&parts, connections).cloned();
         explain_parts(&parts, served, snapshot, &mut entry)
     });
     // Invalid framing is the reason of a refusal. Valid framing decides about a body that the
@@ -134,10 +146,14 @@ pub fn explain(
     }
     Ok(explained.unwrap_or_else(|refusal| {
         let is_not_found = refusal.code() == RefusalCode::ConnectionNotFound;
-        let deleted = deleted.filter(|_| is_not_found);
+        let id = |entry: &Arc<ConnectionEntry>| entry.connection.id.to_string();
+        let deleted = named
+            .as_ref()
+            .filter(|entry| is_not_found && !entry.is_live());
         ExplainOutcome::Refused(Box::new(ExplainedRefusal {
             refusal,
-            deleted: deleted.map(|entry| entry.connection.id.to_string()),
+            deleted: deleted.map(id),
+            named: named.as_ref().map(id),
             entry,
         }))
     }))

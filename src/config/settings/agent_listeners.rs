@@ -84,6 +84,7 @@ impl NamedConnection {
         let id = quoted(self.id.as_str());
         let place = self.unknown.warning().remedy(remedy);
         Some(Problem {
+            connection: Some(self.id),
             code: "unusable_connection",
             message: format!("{id} is {state}, so every request is refused with {refusal}"),
             ..place

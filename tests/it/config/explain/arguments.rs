@@ -106,6 +106,48 @@ fn warnings_of_the_configuration_are_shown_on_stderr() {
 }
 
 #[test]
+fn warnings_about_other_parts_are_counted() {
+    let pattern = DEFINITION.replace("POST /users/", "GET /items/*");
+    let other = pattern.replace("/crm", "/erp");
+    let disabled = "tool_configurations: [{tool: TOOL_HTTP_REQUEST, enabled: false}]\n";
+    let world = World::new()
+        .file(
+            "egressd.yaml",
+            "limits: {max_timeout_seconds: 400}\nconnections: [crm.yaml, erp.yaml]",
+        )
+        .file("crm.yaml", pattern)
+        .file("erp.yaml", other + disabled)
+        .variable("TOKEN", "token-canary-0123456789");
+    let config = world.path("egressd.yaml");
+    let config = config.to_str().unwrap();
+    for (target, exit, file, others) in [
+        (
+            "/crm/users/1",
+            Exit::Success,
+            Some("crm.yaml"),
+            "2 warnings",
+        ),
+        (
+            "/erp/users/1",
+            Exit::Failure,
+            Some("erp.yaml"),
+            "2 warnings",
+        ),
+        ("/none/users/1", Exit::Failure, None, "3 warnings"),
+        ("/", Exit::Success, None, "3 warnings"),
+    ] {
+        let ran = world.run(&["explain", "--config", config, "GET", target]);
+        assert_eq!(ran.exit, exit, "{}{}", ran.out, ran.err);
+        let shown = ran.err.matches("literal_wildcard").count();
+        assert_eq!(shown, usize::from(file.is_some()), "{}", ran.err);
+        assert!(ran.err.contains(file.unwrap_or_default()), "{}", ran.err);
+        let counted = format!("egressd explain: {others} about other parts");
+        assert!(ran.err.contains(&counted), "{}", ran.err);
+        assert!(!ran.err.contains("raised_ceiling"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_target_that_no_agent_sends_is_reported_with_the_form_to_write() {
     let own = "write `http://` instead of `https://`";
     let foreign = "that is not a URL of egressd; write what the agent sends, such as `/<connection id>/<path>`";
