@@ -13,6 +13,8 @@ use crate::config::redaction::quoted;
 pub(super) struct ListenField {
     /// The path of the field in the settings.
     setting: &'static str,
+    /// The flag of the field. Empty if it has none.
+    flag: &'static str,
     /// The default, or the example of a field that is required.
     default: &'static str,
     min: usize,
@@ -21,6 +23,7 @@ pub(super) struct ListenField {
 
 pub(super) const PROXY: ListenField = ListenField {
     setting: "proxy.listen",
+    flag: "--listen",
     default: "127.0.0.1:8080",
     min: 1,
     is_required: false,
@@ -30,12 +33,14 @@ pub(super) const PROXY_BESIDE_LISTENERS: ListenField = ListenField { min: 0, ..P
 /// `listen` of an item of `proxy.listeners`.
 pub(super) const LISTENER: ListenField = ListenField {
     setting: "proxy.listeners[].listen",
+    flag: "",
     default: "127.0.0.1:9001",
     min: 1,
     is_required: true,
 };
 pub(super) const MANAGEMENT: ListenField = ListenField {
     setting: "management.listen",
+    flag: "--management-listen",
     default: "127.0.0.1:8081",
     min: 0,
     is_required: false,
@@ -48,6 +53,7 @@ pub(super) fn read_listen<'a>(
     directory: &Path,
     ListenField {
         setting,
+        flag,
         default,
         min,
         is_required,
@@ -63,6 +69,7 @@ pub(super) fn read_listen<'a>(
         let address = ListenAddress::Tcp(default.parse().ok()?);
         let source = AddressSource::Default {
             setting,
+            flag,
             can_be_empty: *min == 0,
         };
         return taken.add(&address, source).then(|| vec![address]);

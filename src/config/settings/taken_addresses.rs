@@ -20,6 +20,8 @@ pub(super) enum AddressSource<'a> {
     /// The default of a setting.
     Default {
         setting: &'static str,
+        /// The flag for the same value.
+        flag: &'static str,
         can_be_empty: bool,
     },
 }
@@ -74,14 +76,18 @@ fn report_clash(earlier: &TakenAddress<'_>, later: &TakenAddress<'_>) {
         }
         AddressSource::Default {
             setting,
+            flag,
             can_be_empty,
         } => {
+            // `egressd demo` has flags only.
+            let is_flag = field.path.starts_with("--");
+            let setting = if is_flag { flag } else { setting };
             let message = if is_equal {
                 format!("{address} is also the default of `{setting}`")
             } else {
                 format!("{conflict}, the default of `{setting}`: {reason}")
             };
-            let empty = if *can_be_empty {
+            let empty = if *can_be_empty && !is_flag {
                 " (`[]` if it is not needed)"
             } else {
                 ""

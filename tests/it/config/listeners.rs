@@ -199,6 +199,13 @@ fn an_address_that_is_a_default_is_reported_with_the_setting() {
     let world = world("management: {listen: [127.0.0.1:8080]}");
     let problem = refuses(&world, "duplicate_address", "management.listen[0]");
     assert!(problem.remedy.ends_with("`proxy.listen`"), "{problem:?}");
+    // A flag is compared with another flag.
+    let mut world = listeners("{listen: [127.0.0.1:1], connection: a}");
+    world.overrides.listen = vec!["127.0.0.1:8081".to_owned()];
+    let problem = refuses(&world, "duplicate_address", "--listen[0]");
+    let message = "`127.0.0.1:8081` is also the default of `--management-listen`";
+    let remedy = "choose another port, or set `--management-listen`";
+    assert_eq!((&*problem.message, &*problem.remedy), (message, remedy));
 }
 
 #[test]
