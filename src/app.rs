@@ -46,10 +46,10 @@ pub use confinement::HardeningMode;
 pub use descriptors::claim_descriptors;
 use drain::WorkerSockets;
 pub use logs::{Output, log_format, start_logs};
-use management::{management_access, management_login, management_service};
+use management::{ProcessFacts, management_access, management_login, management_service};
 use memory::MemorySampler;
 pub use process::{Launch, ProcessEnd, start_error};
-use resources::{BoundAgentListener, BoundListeners};
+use resources::{BoundAddresses, BoundAgentListener, BoundListeners};
 pub use resources::{StartError, StartResources};
 pub use signals::SignalStreams;
 use threads::{on_thread, spawn_low_priority};
@@ -62,8 +62,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running egressd. Dropping it stops the threads at once, without a grace period.
 pub struct App {
-    proxy_addresses: Vec<ListenAddress>,
-    management_addresses: Vec<ListenAddress>,
+    addresses: BoundAddresses,
     shared: Arc<proxy::ProxyContext>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
@@ -117,7 +116,7 @@ impl App {
             clock,
             descriptors,
         } = resources;
-        let (proxy_addresses, management_addresses) = bound.addresses();
+        let addresses = bound.addresses();
         let snapshot = Snapshot::new(connections).with_ceilings(settings.ceilings);
         if has_no_name_servers {
             problems.report(Event::NoNameServers);
@@ -141,7 +140,8 @@ impl App {
         // them.
         let confined = hardening.is_held(Measure::Files);
         let access = management_access(&settings, login.clone());
-        let service = management_service(access, &shared, &slots, hardening, &problems)?;
+        let facts = ProcessFacts::new(hardening, &addresses);
+        let service = management_service(access, &shared, &slots, facts, &problems)?;
         let context = ThreadContext {
             sockets: Arc::clone(&sockets),
             management: Arc::new(service.with_max_sockets(descriptors.management)),
@@ -154,8 +154,7 @@ impl App {
         };
         Ok(Self {
             threads: context.start_threads(bound, workers, tokens)?,
-            proxy_addresses,
-            management_addresses,
+            addresses,
             shared,
             phase,
             sockets,
@@ -167,12 +166,12 @@ impl App {
 
     /// Returns the addresses that agents connect to.
     pub fn proxy_addresses(&self) -> &[ListenAddress] {
-        &self.proxy_addresses
+        &self.addresses.proxy
     }
 
     /// Returns the addresses of the management API.
     pub fn management_addresses(&self) -> &[ListenAddress] {
-        &self.management_addresses
+        &self.addresses.management
     }
 
     fn stop_threads(&mut self) {

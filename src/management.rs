@@ -6,6 +6,7 @@
 
 mod access;
 mod error;
+mod listeners;
 mod metrics;
 mod openapi;
 mod page;
@@ -39,6 +40,7 @@ use crate::snapshot::PublishedSnapshot;
 use crate::telemetry::{Logs, Metrics};
 use access::{AccessPolicy, OPEN_PATHS};
 use error::{ApiError, ErrorStatus};
+pub use listeners::ListenerOverview;
 use metrics::CachedRendering;
 pub use metrics::GaugeSources;
 use query::PageTokenKey;
@@ -60,6 +62,8 @@ pub struct ApiContext {
     pub gauges: GaugeSources,
     /// `true` from the moment that the process begins to shut down.
     pub draining: Arc<AtomicBool>,
+    /// The listeners for agents.
+    pub listeners: Arc<[ListenerOverview]>,
     /// The restrictions that the process put on itself at start-up.
     pub hardening: Hardening,
     /// The access log and the problem log, for the number of lines that they dropped.

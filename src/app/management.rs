@@ -5,12 +5,28 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::resources::BoundAddresses;
 use crate::config::Settings;
 use crate::credential::Login;
 use crate::hardening::Hardening;
-use crate::management::{AccessSettings, ApiContext, GaugeSources, Management};
+use crate::management::{AccessSettings, ApiContext, GaugeSources, ListenerOverview, Management};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
+
+/// The facts about the process that operators see and that do not change.
+pub(super) struct ProcessFacts {
+    listeners: Arc<[ListenerOverview]>,
+    hardening: Hardening,
+}
+
+impl ProcessFacts {
+    pub(super) fn new(hardening: Hardening, addresses: &BoundAddresses) -> Self {
+        Self {
+            listeners: Arc::clone(&addresses.listeners),
+            hardening,
+        }
+    }
+}
 
 /// Returns the login of the management API if the settings have one. Fails if the system provides
 /// no random bytes.
@@ -34,7 +50,7 @@ pub(super) fn management_service(
     access: AccessSettings,
     shared: &proxy::ProxyContext,
     slots: &Arc<Semaphore>,
-    hardening: Hardening,
+    facts: ProcessFacts,
     problems: &ProblemLog,
 ) -> io::Result<Management> {
     let sources = ApiContext {
@@ -43,7 +59,8 @@ pub(super) fn management_service(
         metrics: Arc::clone(&shared.metrics),
         gauges: gauge_sources(shared, slots),
         draining: Arc::clone(shared.admission.draining_flag()),
-        hardening,
+        listeners: facts.listeners,
+        hardening: facts.hardening,
         logs: Logs {
             access: shared.log.clone(),
             problems: problems.clone(),

@@ -15,6 +15,7 @@ use super::resources::{StartError, StartResources};
 use super::signals::SignalStreams;
 use crate::config::{LoadOptions, Loaded};
 use crate::hardening::Hardening;
+use crate::management::ListenerOverview;
 use crate::reload::{self, ReloadWatcher};
 use crate::telemetry::problem_log::ListenerKind;
 use crate::telemetry::{Event, LineFormat, Logs, ProblemLog};
@@ -165,14 +166,21 @@ fn flush_logs(logs: &Logs, patience: Duration) {
 
 /// Logs each address, then that the process is ready.
 fn announce(app: &App, connections: usize, problems: &ProblemLog) {
-    for (listener, addresses) in [
-        (ListenerKind::Proxy, app.proxy_addresses()),
-        (ListenerKind::Management, app.management_addresses()),
-    ] {
-        for address in addresses {
-            let address = address.to_string().into();
-            problems.report(Event::Listening { listener, address });
-        }
+    for ListenerOverview { address, scope } in &*app.addresses.listeners {
+        problems.report(Event::Listening {
+            listener: ListenerKind::Proxy,
+            address: address.as_str().into(),
+            connection: scope.mounted_id().cloned(),
+            connections: scope.listed_ids(),
+        });
+    }
+    for address in app.management_addresses() {
+        problems.report(Event::Listening {
+            listener: ListenerKind::Management,
+            address: address.to_string().into(),
+            connection: None,
+            connections: None,
+        });
     }
     problems.report(Event::Ready { connections });
 }

@@ -9,6 +9,7 @@ use super::descriptors::{DescriptorNeeds, DescriptorShares};
 use crate::clock::Clock;
 use crate::config::{self, ManagementSettings, ProxySettings, Settings};
 use crate::domain::ListenerScope;
+use crate::management::ListenerOverview;
 use crate::memory::MemoryMonitor;
 use crate::proxy::Listener;
 use crate::server::{self, ListenAddress};
@@ -43,6 +44,16 @@ pub(super) struct BoundListeners {
 pub(super) struct BoundAgentListener {
     pub(super) listener: Listener,
     pub(super) bound: server::BoundListener,
+}
+
+/// The addresses that are bound.
+pub(super) struct BoundAddresses {
+    /// The addresses for agents.
+    pub(super) proxy: Vec<ListenAddress>,
+    /// The same, with the connections that each serves.
+    pub(super) listeners: Arc<[ListenerOverview]>,
+    /// The addresses for operators.
+    pub(super) management: Vec<ListenAddress>,
 }
 
 /// The reason why the process could not start.
@@ -169,13 +180,18 @@ fn bind(
 }
 
 impl BoundListeners {
-    /// Returns the addresses for agents and the addresses for operators.
-    pub(super) fn addresses(&self) -> (Vec<ListenAddress>, Vec<ListenAddress>) {
+    /// Returns the addresses of all listeners.
+    pub(super) fn addresses(&self) -> BoundAddresses {
+        let overview = |listener: &BoundAgentListener| ListenerOverview {
+            address: listener.bound.address.to_string(),
+            scope: listener.listener.scope.clone(),
+        };
         let management = self.management.iter().map(|bound| bound.address.clone());
-        (
-            self.agent_addresses().cloned().collect(),
-            management.collect(),
-        )
+        BoundAddresses {
+            proxy: self.agent_addresses().cloned().collect(),
+            listeners: self.proxy.iter().map(overview).collect(),
+            management: management.collect(),
+        }
     }
 
     fn agent_addresses(&self) -> impl Iterator<Item = &ListenAddress> {

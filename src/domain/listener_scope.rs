@@ -32,6 +32,14 @@ impl ListenerScope {
             Self::All | Self::Only(_) => None,
         }
     }
+
+    /// Returns the ids of the connections under `/<id>`, unless it is every connection.
+    pub fn listed_ids(&self) -> Option<Box<[ConnectionId]>> {
+        match self {
+            Self::Only(ids) => Some(ids.iter().cloned().collect()),
+            Self::All | Self::Mounted(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +58,7 @@ mod tests {
         assert!(ListenerScope::All.serves(erp.as_str()));
         assert_eq!(mounted.mounted_id(), Some(&crm));
         assert_eq!(only.mounted_id(), None);
+        assert_eq!(only.listed_ids(), Some([crm].into()));
+        assert_eq!(mounted.listed_ids(), None);
     }
 }

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::ApiState;
+use super::listeners::distinct_listeners;
 use template::PageContent;
 
 // Inline, so that one response is the whole page. A hash in the policy allows each of them.
@@ -52,6 +53,7 @@ pub(super) async fn show(State(state): State<Arc<ApiState>>) -> Response {
         is_draining: sources.draining.load(Relaxed),
         generation: snapshot.generation(),
         ceilings: snapshot.ceilings(),
+        listeners: distinct_listeners(&sources.listeners),
         connections: overview::connections(sources, &snapshot),
         unnamed: sources.metrics.connection_stats(None),
     };

@@ -12,6 +12,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
+use super::listeners::distinct_listeners;
 use super::{ApiContext, ApiState};
 use crate::domain::{Auth, Ceilings};
 use crate::snapshot::Snapshot;
@@ -58,6 +59,10 @@ pub(super) async fn readyz(
         let tokens = credential_summary(&snapshot, sources);
         let closed = exposed_summary(&snapshot, sources);
         report.add_fact("credentials", &format!("{tokens}{closed}"));
+        for listener in distinct_listeners(&sources.listeners) {
+            let name = format!("listener {}", listener.address);
+            report.add_fact(&name, &listener.served());
+        }
         report.add_fact("hardening", &sources.hardening.to_string());
         if let Some(memory) = sources.metrics.memory_use() {
             report.add_fact("memory", &memory_summary(memory));
@@ -110,7 +115,7 @@ fn exposed_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
 }
 
 /// Lists the first [`MAX_NAMES`] identifiers, and the number of the others.
-fn first_names(ids: &[&str]) -> String {
+pub(super) fn first_names(ids: &[&str]) -> String {
     // Bounds the response, since there can be thousands of connections.
     let first = ids.iter().take(MAX_NAMES).copied().collect::<Vec<_>>();
     let more = match ids.len().saturating_sub(MAX_NAMES) {

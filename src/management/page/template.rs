@@ -14,6 +14,7 @@ use super::format::{byte_size, group_digits, relative_time, rough_duration};
 use super::overview::{ConnectionOverview, sum};
 use super::{SCRIPT, STYLE};
 use crate::domain::Ceilings;
+use crate::management::ListenerOverview;
 use crate::telemetry::ConnectionStats;
 
 // A data URL, so that no second request is needed.
@@ -26,6 +27,8 @@ pub(super) struct PageContent<'a> {
     pub(super) is_draining: bool,
     pub(super) generation: u64,
     pub(super) ceilings: Ceilings,
+    /// The listeners for agents, if they serve different connections.
+    pub(super) listeners: &'a [ListenerOverview],
     pub(super) connections: Vec<ConnectionOverview<'a>>,
     /// Requests for which no connection was found.
     pub(super) unnamed: ConnectionStats,
@@ -60,7 +63,7 @@ impl PageContent<'_> {
                         }
                         p id="alarm" class="alarm" role="alert" hidden {}
                     }
-                    main id="main" { (self.summary()) (self.attention()) (self.connections()) }
+                    main id="main" { (self.summary()) (self.attention()) (self.connections()) (self.listeners()) }
                     footer {
                         (self.raised_ceilings())
                         p {
@@ -112,6 +115,21 @@ impl PageContent<'_> {
                     dt { "Last use" }
                     dd { @if let Some(at) = total.last_used { (time_ago(at, self.now)) } @else { "never" } }
                     dd class="muted" { @if let Some(at) = total.last_used { (clock_time(at)) } }
+                }
+            }
+        }
+    }
+
+    fn listeners(&self) -> Markup {
+        html! {
+            @if !self.listeners.is_empty() {
+                section aria-labelledby="h-listeners" {
+                    h2 id="h-listeners" { "Listeners" }
+                    ul {
+                        @for listener in self.listeners {
+                            li { (listener.address) " " span class="muted" { (listener.served()) } }
+                        }
+                    }
                 }
             }
         }

@@ -90,6 +90,7 @@ fn render(connections: Vec<ConnectionOverview<'_>>, unnamed: ConnectionStats) ->
         is_draining: false,
         generation: 7,
         ceilings: Ceilings::default(),
+        listeners: &[],
         connections,
         unnamed,
     };

@@ -13,7 +13,7 @@ use super::EventLevel::{self, Debug, Error, Info, Warn};
 use super::changes::{self, ChangeSummary};
 use super::parts::{
     ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault, held_secret,
-    shown_connections, shown_measures, with_plural,
+    shown_connections, shown_measures, shown_scope, with_plural,
 };
 use crate::domain::{Changes, ConnectionId};
 use crate::telemetry::json;
@@ -37,7 +37,16 @@ events! {
         listener: ListenerKind,
         /// `host:port`, or `unix:path`.
         address: Box<str>,
-    } => "listening", Info, ("{} connect to {address}", listener.clients());
+        /// The connection at the root of the listener.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connection: Option<ConnectionId>,
+        /// The connections that the listener serves, unless it is every connection.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connections: Option<Box<[ConnectionId]>>,
+    } => "listening", Info, (
+        "{} connect to {address}{}", listener.clients(),
+        shown_scope(connection.as_ref(), connections.as_deref())
+    );
 
     /// All listeners are bound, and requests are answered.
     Ready {

@@ -158,6 +158,19 @@ pub(super) fn shown_connections(ids: &[ConnectionId]) -> String {
     format!("{noun} {}", shown_ids(ids))
 }
 
+/// Returns ` for connection a, at the root` or ` for connections a, b`, with the space before it.
+/// Empty for a listener of every connection.
+pub(super) fn shown_scope(
+    mounted: Option<&ConnectionId>,
+    listed: Option<&[ConnectionId]>,
+) -> String {
+    match (mounted, listed) {
+        (Some(id), _) => format!(" for connection {id}, at the root"),
+        (None, Some(ids)) => format!(" for {}", shown_connections(ids)),
+        (None, None) => String::new(),
+    }
+}
+
 pub(super) fn shown_ids(ids: &[ConnectionId]) -> String {
     joined_names(ids.iter().map(ToString::to_string))
 }

@@ -154,6 +154,8 @@ fn process_rows() -> Vec<Row> {
     let listening = Event::Listening {
         listener: ListenerKind::Proxy,
         address: "127.0.0.1:1".into(),
+        connection: None,
+        connections: None,
     };
     let panicked = Event::Panicked {
         thread: "worker-0".into(),

@@ -88,6 +88,59 @@ fn a_process_reports_its_listeners_and_what_a_reload_changes() {
 }
 
 #[test]
+fn operators_see_which_connections_a_listener_serves() {
+    let up = Upstream::echo();
+    let listeners = json!([
+        {"listen": ["127.0.0.1:0"], "connection": "crm"},
+        {"listen": ["127.0.0.1:0"], "connections": ["crm", "erp"]},
+    ]);
+    let proxy = json!({"proxy": {"listen": ["127.0.0.1:0"], "listeners": listeners}});
+    let program = Program::new(&[crm(&up), crm(&up).rename("erp")], &proxy);
+    let mut running = program.start(&["--log-format", "json"]);
+    let mut bound = || {
+        running.wait_for_line(r#""event":"listening""#);
+        let event: Value = serde_json::from_str(running.heard.last().unwrap()).unwrap();
+        let address = event["address"].as_str().unwrap().to_owned();
+        (address, event)
+    };
+    let [
+        (all, every),
+        (mounted, one),
+        (some, listed),
+        (operators, own),
+    ] = std::array::from_fn(|_| bound());
+    for event in [every, own] {
+        let scope = (event.get("connection"), event.get("connections"));
+        assert_eq!(scope, (None, None), "{event}");
+    }
+    assert_eq!(one["connection"], "crm");
+    let message = format!("agents connect to {mounted} for connection crm, at the root");
+    assert_eq!(one["message"], message);
+    assert_eq!(listed["connections"], json!(["crm", "erp"]));
+    let message = format!("agents connect to {some} for connections crm, erp");
+    assert_eq!(listed["message"], message);
+
+    running.wait_for_line("ready with");
+    let mut operator = Agent::connect_to(operators.parse().unwrap());
+    let probe = operator.get("/readyz?verbose").text();
+    let lines = format!(
+        "[i]listener {all}: every connection\n\
+         [i]listener {mounted}: crm, at the root\n\
+         [i]listener {some}: crm, erp\n"
+    );
+    assert!(probe.contains(&lines), "{probe}");
+    let page = operator.get("/").text();
+    for (address, served) in [
+        (all, "every connection"),
+        (mounted, "crm, at the root"),
+        (some, "crm, erp"),
+    ] {
+        let item = format!("<li>{address} <span class=\"muted\">{served}</span></li>");
+        assert!(page.contains(&item), "{page}");
+    }
+}
+
+#[test]
 fn an_address_that_cannot_be_bound_names_the_setting() {
     let up = Upstream::echo();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -114,7 +167,7 @@ fn the_socket_file_of_a_listener_is_removed_at_the_end() {
     assert!(
         running
             .wait_for_line("agents connect to unix:")
-            .ends_with("agent.sock")
+            .ends_with("agent.sock for connection crm")
     );
     running.wait_for_line("ready with");
     Agent::connect_unix(&path).get("/crm/x").expect_status(200);

@@ -221,7 +221,10 @@ impl RunningProgram {
 
     /// Returns the addresses for agents and for operators.
     pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
-        let agents = self.wait_for_line("agents connect to").parse().unwrap();
+        let agents = self.wait_for_line("agents connect to");
+        // A listener with connections of its own names them.
+        let agents = agents.split(" for ").next().unwrap_or_default();
+        let agents = agents.parse().unwrap();
         let operators = self.wait_for_line("operators connect to").parse().unwrap();
         self.wait_for_line("ready with");
         (agents, operators)

@@ -71,7 +71,9 @@ fn many_changes() -> Changes {
 fn more_events() -> Vec<Event> {
     #[rustfmt::skip] // one event a line
     let events = vec![
-        Event::Listening { listener: ListenerKind::Management, address: "unix:/x".into() },
+        Event::Listening { listener: ListenerKind::Management, address: "unix:/x".into(), connection: None, connections: None },
+        Event::Listening { listener: ListenerKind::Proxy, address: "unix:/x".into(), connection: None, connections: Some(ids(["a", "b"])) },
+        Event::Listening { listener: ListenerKind::Proxy, address: "127.0.0.1:1".into(), connection: Some(id("a")), connections: None },
         Event::Ready { connections: 2 },
         Event::ConfigProblem { problem: problem() },
         Event::ConfigWarning { problem: problem() },
