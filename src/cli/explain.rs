@@ -120,8 +120,8 @@ impl Explain {
     }
 }
 
-/// Writes the warnings about the connection of the request, because they explain surprising results,
-/// such as a pattern that matches a literal `*`. The others are only counted.
+/// Writes the warnings about the connection of the request, because they explain surprising
+/// results, such as a pattern that matches a literal `*`. The others are only counted.
 fn write_warnings(
     warnings: Vec<Problem>,
     connection: Option<&str>,
