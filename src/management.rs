@@ -8,6 +8,7 @@ mod access;
 mod error;
 mod listeners;
 mod metrics;
+mod names;
 mod openapi;
 mod page;
 mod probes;

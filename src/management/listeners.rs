@@ -1,6 +1,6 @@
 //! The listeners for agents, as operators see them.
 
-use super::probes::first_names;
+use super::names::first_names;
 use crate::domain::{ConnectionId, ListenerScope};
 
 /// One address for agents.

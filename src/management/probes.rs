@@ -13,13 +13,11 @@ use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
 use super::listeners::distinct_listeners;
+use super::names::first_names;
 use super::{ApiContext, ApiState};
 use crate::domain::{Auth, Ceilings};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::MemoryUse;
-
-/// The number of connections that a line names.
-const MAX_NAMES: usize = 10;
 
 /// Responds with 200: a process that can respond is alive.
 pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
@@ -112,17 +110,6 @@ fn exposed_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
         "; exposed {count} (requests refused): {}",
         first_names(&closed)
     )
-}
-
-/// Lists the first [`MAX_NAMES`] identifiers, and the number of the others.
-pub(super) fn first_names(ids: &[&str]) -> String {
-    // Bounds the response, since there can be thousands of connections.
-    let first = ids.iter().take(MAX_NAMES).copied().collect::<Vec<_>>();
-    let more = match ids.len().saturating_sub(MAX_NAMES) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!("{}{more}", first.join(", "))
 }
 
 /// Returns the number of connections with a token, and which of them cannot obtain one. The text
