@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod agent_socket;
+pub mod agent_stream;
 pub mod listen;
 mod listener;
 pub mod request_body;

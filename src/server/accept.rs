@@ -17,7 +17,8 @@ use std::time::Duration;
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::agent_socket::{AgentSocket, AgentStream};
+use super::agent_socket::AgentSocket;
+use super::agent_stream::AgentStream;
 use super::listen::ListenerHandle;
 use super::listener::{WorkerListener, is_aborted_socket};
 use super::socket_task::{Serve, serve_socket};

@@ -28,50 +28,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::agent_stream::{AgentStream, has_hung_up};
 use super::socket_timers::{CLOSE_TIMEOUT, ReadPlace, SocketTimers};
-use super::unparsed_head::{HeadRecord, ends_with_empty_line, is_hyper_answer, should_record};
-
-/// A stream between an agent and this process.
-pub trait AgentStream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static {
-    /// Waits until bytes, the end or an error can be read, without reading them. May also return
-    /// early.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Checks, without consuming it, whether a byte can be read. After `WouldBlock`,
-    /// [`AgentStream::poll_readable`] is pending until the next event.
-    fn try_peek(&self) -> io::Result<()>;
-}
-
-impl AgentStream for TcpStream {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_read_ready(cx)
-    }
-
-    fn try_peek(&self) -> io::Result<()> {
-        self.try_io(Interest::READABLE, || peek_byte(self))
-    }
-}
-
-impl AgentStream for UnixStream {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_read_ready(cx)
-    }
-
-    fn try_peek(&self) -> io::Result<()> {
-        self.try_io(Interest::READABLE, || peek_byte(self))
-    }
-}
-
-fn peek_byte(stream: &impl AsFd) -> io::Result<()> {
-    SockRef::from(stream).peek(&mut [MaybeUninit::uninit()])?;
-    Ok(())
-}
+use super::unparsed_head::{
+    HeadRecord, RawByte, count_after_empty_line, ends_with_empty_line, find_raw_byte,
+    is_hyper_answer, keeps_socket, skip_empty_lines,
+};
 
 /// A socket and its timers. The socket counts as closed when this value is dropped.
 pub struct AgentSocket<S: AsFd> {
@@ -85,8 +51,13 @@ pub struct AgentSocket<S: AsFd> {
     has_early_bytes: bool,
     /// `true` if nothing was written since hyper flushed between two exchanges.
     has_flushed_responses: bool,
-    /// `true` if the bytes that were read so far end with an empty line. The next head then begins
-    /// with the next read, unless that is in an exchange.
+    /// `true` if hyper may hold the next head, and the response that is being written keeps the
+    /// socket open.
+    awaits_held_head: bool,
+    /// The number of the exchange whose response was begun last.
+    answered_exchange: u64,
+    /// `true` if the bytes that were read so far end with an empty line, or are only line ends. The
+    /// next head then begins with the next read, unless that is in an exchange.
     ends_with_empty_line: bool,
     /// `true` once the answer to a rejected head is being sent, which may be hyper's own.
     is_answering: bool,
@@ -107,6 +78,8 @@ impl<S: AsFd> AgentSocket<S> {
             closing: false,
             has_early_bytes: false,
             has_flushed_responses: true,
+            awaits_held_head: false,
+            answered_exchange: 0,
             ends_with_empty_line: true,
             is_answering: false,
             head: None,
@@ -119,14 +92,19 @@ impl<S: AsFd> AgentSocket<S> {
         &self.timers
     }
 
-    /// Puts bytes back that were read but not used. They are the next to be read, and begin with a
-    /// head.
-    pub fn put_back(&mut self, bytes: Bytes) {
+    /// Puts bytes back that were read but not used. They are the next to be read, before those that
+    /// were put back earlier, and begin with a head.
+    pub fn put_back(&mut self, mut bytes: Bytes) {
+        // The connection was taken apart between two messages.
+        self.ends_with_empty_line = true;
         // Even an empty value could keep the whole buffer alive that it is a part of.
-        if !bytes.is_empty() {
-            self.unread = Some(Box::new(bytes));
-            self.ends_with_empty_line = true;
+        if bytes.is_empty() {
+            return;
         }
+        if let Some(later) = self.unread.take() {
+            bytes = [bytes, *later].concat().into();
+        }
+        self.unread = Some(Box::new(bytes));
     }
 
     /// Takes the record of the last head, with hyper's answer if that was withheld. The socket can
@@ -138,6 +116,7 @@ impl<S: AsFd> AgentSocket<S> {
     /// Begins the answer to a rejected head. From now on, no bytes are withheld.
     pub(super) fn begin_answer(&mut self) {
         self.is_answering = true;
+        self.awaits_held_head = false;
     }
 
     /// Records bytes that were read, and stores those of a head that hyper may refuse.
@@ -147,18 +126,39 @@ impl<S: AsFd> AgentSocket<S> {
         self.has_early_bytes = false;
         match self.timers.record_read(read, self.ends_with_empty_line) {
             ReadPlace::Elsewhere => {}
-            ReadPlace::Head if !ended_with_empty_line => {
-                if let Some(head) = &mut self.head {
-                    head.append(read);
-                }
+            ReadPlace::Head if !ended_with_empty_line => self.record_later_read(read),
+            ReadPlace::HeadStart | ReadPlace::Head => self.record_head_start(read),
+        }
+    }
+
+    fn record_head_start(&mut self, mut read: &[u8]) {
+        if let Some(b'\r' | b'\n') = read.first() {
+            read = skip_empty_lines(read);
+            if read.is_empty() {
+                self.ends_with_empty_line = true;
+                return;
             }
-            ReadPlace::HeadStart | ReadPlace::Head => {
-                if should_record(read, self.ends_with_empty_line) {
-                    self.head = Some(HeadRecord::new(read));
-                } else if self.head.is_some() {
-                    self.head = None;
-                }
-            }
+        }
+        let place = RawByte::find(read, self.ends_with_empty_line);
+        if place == RawByte::FirstLine {
+            self.head = Some(HeadRecord::new(read));
+        } else if self.head.is_some() {
+            self.head = None;
+        }
+        // The byte may be in the next head, which then has to be recorded as well.
+        if place == RawByte::Later && self.ends_with_empty_line {
+            let after_head = count_after_empty_line(read);
+            self.timers.correct_read(read, after_head);
+        }
+    }
+
+    #[cold]
+    fn record_later_read(&mut self, read: &[u8]) {
+        if let Some(head) = &mut self.head {
+            head.append(read);
+        }
+        if self.ends_with_empty_line && find_raw_byte(read).is_some() {
+            self.timers.correct_read(read, None);
         }
     }
 
@@ -179,8 +179,7 @@ impl<S: AsFd> AgentSocket<S> {
     }
 
     fn is_answer_withheld(&self) -> bool {
-        let head = self.head.as_ref();
-        head.is_some_and(|head| !head.answer.is_empty())
+        self.head.as_ref().is_some_and(|head| head.can_answer())
     }
 
     /// Fails if a presence check is due and the agent has closed or reset its socket.
@@ -192,20 +191,22 @@ impl<S: AsFd> AgentSocket<S> {
         }
     }
 
-    fn note_write(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    /// Records a write of these bytes, and maybe more.
+    fn note_write(
+        &mut self,
+        bytes: &[u8],
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         self.has_flushed_responses = false;
+        let exchange = self.timers.exchange_number();
+        if self.answered_exchange != exchange {
+            // hyper passes the whole head of a response to its first write.
+            self.answered_exchange = exchange;
+            self.awaits_held_head = self.timers.may_hold_head() && keeps_socket(bytes);
+        }
         self.timers.set_write_blocked(result.is_pending());
         result
     }
-}
-
-/// Returns whether the other side has closed its sending side or the whole socket, or reset it. An
-/// agent that closes only its sending side counts as gone. `POLLRDHUP` is set even while unread
-/// bytes come before the end (poll(2)); a peek would see only those bytes.
-fn has_hung_up(stream: &impl AsFd) -> bool {
-    let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
-    let at_once = Timespec::default();
-    poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 impl<S: AgentStream> AgentSocket<S> {
@@ -304,7 +305,7 @@ impl<S: AgentStream> AsyncWrite for AgentSocket<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note_write(result)
+        self.note_write(bytes, result)
     }
 
     fn poll_write_vectored(
@@ -313,13 +314,12 @@ impl<S: AgentStream> AsyncWrite for AgentSocket<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check_presence()?;
-        if let Some(first) = slices.first()
-            && self.withholds(first)
-        {
+        let first = slices.first().map_or(&[][..], |slice| slice);
+        if self.withholds(first) {
             return Poll::Ready(Ok(first.len()));
         }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.note_write(result)
+        self.note_write(first, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -334,6 +334,10 @@ impl<S: AgentStream> AsyncWrite for AgentSocket<S> {
         // hyper calls this function only when it holds no unwritten bytes.
         self.timers.record_flush();
         self.has_flushed_responses = self.timers.is_awaiting_head();
+        if self.awaits_held_head && self.timers.request_immediate_parking() {
+            // Otherwise hyper would parse the next head before its connection is taken apart.
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -360,3 +364,6 @@ impl<S: AgentStream> AsyncWrite for AgentSocket<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

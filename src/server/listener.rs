@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::agent_socket::AgentStream;
+use super::agent_stream::AgentStream;
 use super::unix_socket::SharedUnixListener;
 
 /// A source of accepted sockets.

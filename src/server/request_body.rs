@@ -93,8 +93,23 @@ impl SharedBody {
     }
 }
 
+impl SharedBody {
+    /// Records that the body was read to its end.
+    fn end(&self) {
+        // Only the thread of the socket polls the body.
+        if !self.ended.load(Relaxed) {
+            self.ended.store(true, Relaxed);
+            self.timers.remove_open_body();
+        }
+    }
+}
+
 impl Drop for SharedBody {
     fn drop(&mut self) {
+        if *self.ended.get_mut() {
+            return;
+        }
+        self.timers.record_unread_body();
         // The unread part is dropped first, so that hyper skips it or closes the socket before the
         // socket may be parked.
         drop(self.unread.get_mut().take());
@@ -132,7 +147,7 @@ impl Body for RequestBody {
         if let Some(shared) = &this.shared {
             shared.was_polled.store(true, Relaxed);
             if is_last(&polled, incoming) {
-                shared.ended.store(true, Relaxed);
+                shared.end();
             }
         }
         polled
@@ -195,6 +210,7 @@ impl UnreadBody {
         loop {
             let polled = Pin::new(&mut *incoming).poll_frame(cx);
             if is_last(&polled, incoming) {
+                self.shared.end();
                 return Poll::Ready(true);
             }
             match polled {

@@ -24,7 +24,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWrite as _;
 
-use super::agent_socket::{AgentSocket, AgentStream};
+use super::agent_socket::AgentSocket;
+use super::agent_stream::AgentStream;
 use super::request_body::{self, RequestBody, UnreadBody};
 use super::socket_timers::SocketTimers;
 use super::unparsed_head::{HeadFault, HeadReply, MAX_FIELDS, UnparsedHead, WrittenTarget};
@@ -118,13 +119,16 @@ impl ParseFailure {
     ) -> Result<Box<WrittenTarget>, Vec<u8>> {
         let Self { fault, unparsed } = self;
         let record = socket.take_head();
-        match server.answer_unparsed_head(record.unparsed_head(fault, &unparsed)) {
-            HeadReply::Default => Err(record.answer),
-            HeadReply::Answer(answer) => Err(answer.into()),
-            HeadReply::Replace { mut head, target } => {
+        let rejected = record.unparsed_head(fault, &unparsed);
+        match server.answer_unparsed_head(rejected) {
+            HeadReply::Answer(answer) if rejected.can_answer => Err(answer.into()),
+            HeadReply::Replace { mut head, target } if rejected.is_whole => {
                 head.extend_from_slice(&unparsed);
                 socket.put_back(head.into());
                 Ok(Box::new(target))
+            }
+            HeadReply::Default | HeadReply::Answer(_) | HeadReply::Replace { .. } => {
+                Err(record.answer)
             }
         }
     }

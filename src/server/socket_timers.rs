@@ -39,11 +39,10 @@
 //! is blocked, and enters it from Head or Idle if the first write of the last bytes is.
 //!
 //! hyper may hold the beginning of the next head, but does not report it. If the bytes that were
-//! read do not show it either (see `reads`), the socket is in the state Head until its connection
-//! is taken apart for parking.
+//! read do not exclude it (see `reads`), the socket is *possibly idle*: it is in the state Head, and
+//! hyper's connection is taken apart as soon as the response is written (see `parking`).
 //!
-//! A socket in the state Accepted or Idle is usually *parked*: it waits without buffers (see
-//! `parking`). The same limits apply.
+//! Sockets in the states Accepted and Idle are usually *parked*, without buffers (see `parking`).
 //!
 //! Only the thread of the socket changes its state. Other threads read it, so it is an atomic.
 
@@ -118,6 +117,8 @@ pub struct SocketTimers {
     is_parking_requested: AtomicBool,
     /// The number of request bodies that hyper may still have to read.
     open_bodies: AtomicU32,
+    /// `true` if a body was dropped before it was read to its end.
+    has_dropped_body: AtomicBool,
     /// `true` if the socket must be checked for an agent that has left.
     is_presence_check_due: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -316,6 +317,7 @@ impl SocketTimers {
             is_parked: AtomicBool::new(false),
             is_parking_requested: AtomicBool::new(false),
             open_bodies: AtomicU32::new(0),
+            has_dropped_body: AtomicBool::new(false),
             is_presence_check_due: AtomicBool::new(false),
             waker: Mutex::new(None),
             ticker: Arc::clone(ticker),
@@ -340,7 +342,7 @@ impl SocketTimers {
     }
 
     /// Records that the socket waits for the next request. If the beginning of its head may have
-    /// arrived, the time limit of a head applies until [`SocketTimers::settle`].
+    /// arrived, the time limit of a head applies until [`SocketTimers::record_idleness`].
     fn await_request(&self) {
         let may_hold_head = self.reads.may_hold_head();
         self.may_be_idle.store(may_hold_head, Relaxed);

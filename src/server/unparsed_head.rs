@@ -6,7 +6,7 @@
 //! records a head if its first line has one of the bytes that a service can act on.
 
 use bytes::Bytes;
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr_iter, memchr3, memmem};
 
 /// The beginnings of hyper's own answers (`Server::on_error` in hyper's `proto/h1/role.rs`). No
 /// service has `Connection` as the first field of a response.
@@ -82,7 +82,7 @@ pub struct UnparsedHead<'a> {
     pub fault: HeadFault,
     /// The head from its first byte on, as far as it has arrived. Empty if it is not known.
     pub bytes: &'a [u8],
-    /// `true` if `bytes` is the whole head, so that it can be replaced.
+    /// `true` if `bytes` is the whole head and it can be answered, so that it can be replaced.
     pub is_whole: bool,
     /// `false` if hyper's own answer has been sent, because it was behind an earlier response.
     pub can_answer: bool,
@@ -95,7 +95,8 @@ pub enum HeadReply {
     Default,
     /// This response is sent, and the socket is closed.
     Answer(Bytes),
-    /// The head is parsed again in this form. The request gets `target` as an extension.
+    /// The head is parsed again in this form. The request gets `target` as an extension. Only a
+    /// whole head that can be answered is replaced; otherwise this is as [`HeadReply::Default`].
     Replace {
         /// The whole head.
         head: Vec<u8>,
@@ -112,8 +113,9 @@ pub struct WrittenTarget(pub Box<str>);
 /// The bytes of a head that hyper may refuse, and hyper's answer.
 #[derive(Debug, Default)]
 pub(super) struct HeadRecord {
-    /// The bytes that were read since the beginning of the head.
-    bytes: Vec<u8>,
+    /// The bytes that were read since the beginning of the head. `None` if they are not known, or
+    /// are too many.
+    bytes: Option<Vec<u8>>,
     /// hyper's answer, once it is withheld.
     pub(super) answer: Vec<u8>,
 }
@@ -122,7 +124,7 @@ impl HeadRecord {
     #[cold]
     pub(super) fn new(bytes: &[u8]) -> Box<Self> {
         Box::new(Self {
-            bytes: bytes.to_vec(),
+            bytes: Some(bytes.to_vec()),
             answer: Vec::new(),
         })
     }
@@ -130,11 +132,18 @@ impl HeadRecord {
     /// Adds bytes that were read later. A head that becomes too large is no longer recorded.
     #[cold]
     pub(super) fn append(&mut self, bytes: &[u8]) {
-        if self.bytes.len() + bytes.len() <= MAX_RECORDED {
-            self.bytes.extend_from_slice(bytes);
-        } else {
-            self.bytes.clear();
+        self.bytes = self.bytes.take().filter(|recorded| {
+            // An agent may send its body in the same read as the end of its head.
+            recorded.len() + bytes.len() <= MAX_RECORDED
+        });
+        if let Some(recorded) = &mut self.bytes {
+            recorded.extend_from_slice(bytes);
         }
+    }
+
+    /// Returns whether the head can still be answered: hyper's own answer was withheld.
+    pub(super) fn can_answer(&self) -> bool {
+        !self.answer.is_empty()
     }
 
     /// Returns the rejected head. `unparsed` are the bytes that hyper has not consumed.
@@ -145,15 +154,16 @@ impl HeadRecord {
     ) -> UnparsedHead<'a> {
         // hyper keeps a head that the parser itself rejects, and discards one whose target or
         // framing is invalid.
-        let consumed = self.bytes.len().saturating_sub(unparsed.len());
-        let recorded = self.bytes.get(..consumed).unwrap_or_default();
+        let recorded = self.bytes.as_deref().unwrap_or_default();
+        let consumed = recorded.len().saturating_sub(unparsed.len());
+        let recorded = recorded.get(..consumed).unwrap_or_default();
         let is_kept = matches!(fault, HeadFault::Method | HeadFault::Version);
         let bytes = if is_kept { unparsed } else { recorded };
         UnparsedHead {
             fault,
             bytes,
-            is_whole: !is_kept && ends_with_empty_line(recorded),
-            can_answer: !self.answer.is_empty(),
+            is_whole: !is_kept && self.can_answer() && ends_with_empty_line(recorded),
+            can_answer: self.can_answer(),
         }
     }
 }
@@ -166,14 +176,47 @@ fn has_too_many_fields(head: &[u8]) -> bool {
     fields.count() > MAX_FIELDS
 }
 
-/// Returns whether a head that begins with these bytes has to be recorded: its first line has one
-/// of the bytes that hyper rejects in a query, or is incomplete.
-pub(super) fn should_record(read: &[u8], ends_with_empty_line: bool) -> bool {
-    match memchr3(b'"', b'<', b'>', read) {
-        // A body may have such a byte, and many heads have it in a later line.
-        Some(at) => memchr(b'\n', read.get(..at).unwrap_or_default()).is_none(),
-        None => !ends_with_empty_line && memchr(b'\n', read).is_none(),
+/// The place of the first byte that hyper rejects in a query, in bytes that begin with a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RawByte {
+    /// There is none.
+    Absent,
+    /// It is in the first line, or may still arrive in it.
+    FirstLine,
+    /// It is in a later line: in a field, in a body, or in the next head.
+    Later,
+}
+
+impl RawByte {
+    pub(super) fn find(read: &[u8], ends_with_empty_line: bool) -> Self {
+        match find_raw_byte(read) {
+            Some(at) if memchr(b'\n', read.get(..at).unwrap_or_default()).is_some() => Self::Later,
+            Some(_) => Self::FirstLine,
+            None if !ends_with_empty_line && memchr(b'\n', read).is_none() => Self::FirstLine,
+            None => Self::Absent,
+        }
     }
+}
+
+/// Returns the position of the first byte that hyper refuses in a query.
+pub(super) fn find_raw_byte(read: &[u8]) -> Option<usize> {
+    memchr3(b'"', b'<', b'>', read)
+}
+
+/// Returns the bytes without the line ends before a head, which hyper skips.
+#[cold]
+pub(super) fn skip_empty_lines(read: &[u8]) -> &[u8] {
+    let start = read.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+    start.map_or(&[], |start| read.get(start..).unwrap_or_default())
+}
+
+/// Returns the number of bytes after the first empty line. `None` if there is no empty line.
+#[cold]
+pub(super) fn count_after_empty_line(read: &[u8]) -> Option<usize> {
+    memchr_iter(b'\n', read).find_map(|at| match read.get(at + 1..)? {
+        [b'\n', rest @ ..] | [b'\r', b'\n', rest @ ..] => Some(rest.len()),
+        _ => None,
+    })
 }
 
 /// Returns whether the bytes end with an empty line.
@@ -181,8 +224,24 @@ pub(super) fn ends_with_empty_line(bytes: &[u8]) -> bool {
     matches!(bytes, [.., b'\n', b'\r', b'\n'] | [.., b'\n', b'\n'])
 }
 
+/// Returns whether the bytes begin with the head of a response after which hyper keeps the socket.
+/// hyper writes no `Connection` field otherwise, and egressd forwards none.
+#[cold]
+pub(super) fn keeps_socket(response: &[u8]) -> bool {
+    let end = memmem::find(response, b"\r\n\r\n");
+    let head = end.and_then(|end| response.get(..end + 2));
+    head.is_some_and(|head| {
+        head.starts_with(b"HTTP/1.1 ")
+            && head.get(9) != Some(&b'1')
+            && memmem::find(head, b"\r\nconnection:").is_none()
+    })
+}
+
 /// Returns whether the bytes begin with an answer that hyper itself gives.
 #[cold]
 pub(super) fn is_hyper_answer(bytes: &[u8]) -> bool {
     HYPER_ANSWERS.iter().any(|answer| bytes.starts_with(answer))
 }
+
+#[cfg(test)]
+mod tests;

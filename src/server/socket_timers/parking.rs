@@ -3,6 +3,9 @@
 //! A parked socket waits until bytes arrive, without a connection of hyper and its buffers. New
 //! sockets start parked, and idle sockets are parked after [`PARK_AFTER`]. Parking costs about as
 //! much as a tenth of a request, so it is not worthwhile between two requests of a busy agent.
+//!
+//! A possibly idle socket, for which hyper may hold the next head, is parked at once. It then either
+//! waits, or continues with a connection that reads this head from its first byte.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,7 +24,19 @@ impl SocketTimers {
         let is_requested = &self.is_parking_requested;
         is_requested.load(Relaxed)
             && is_requested.swap(false, Relaxed)
-            && self.is_parking_due(self.ticker.now())
+            && (self.can_park_immediately() || self.is_parking_due(self.ticker.now()))
+    }
+
+    /// Requests that a possibly idle socket is parked at once. All of its responses are written, and
+    /// the last one keeps it open. Returns whether the request was made; hyper must not parse the
+    /// next head then.
+    #[cold]
+    pub(in crate::server) fn request_immediate_parking(&self) -> bool {
+        let can_park_immediately = self.can_park_immediately();
+        if can_park_immediately {
+            self.is_parking_requested.store(true, Relaxed);
+        }
+        can_park_immediately
     }
 
     /// Records whether hyper, whose connection was taken apart, held no part of a head. If so, a
@@ -56,10 +71,15 @@ impl SocketTimers {
         self.open_bodies.fetch_add(1, Relaxed);
     }
 
-    /// Records that a body was read or dropped. If it was dropped unread, hyper skips the rest or
-    /// closes the socket when it is polled.
+    /// Records that a body was read to its end, or dropped.
     pub(in crate::server) fn remove_open_body(&self) {
         self.open_bodies.fetch_sub(1, Relaxed);
+    }
+
+    /// Records that a body is dropped unread. hyper skips the rest or closes the socket when it is
+    /// polled next, so its connection must not be taken apart before.
+    pub(in crate::server) fn record_unread_body(&self) {
+        self.has_dropped_body.store(true, Relaxed);
     }
 }
 
@@ -85,7 +105,16 @@ impl SocketTimers {
     fn is_parking_due(&self, now: u64) -> bool {
         (self.state().is_idle() || self.is_possibly_idle())
             && now.saturating_sub(self.idle_since.load(Relaxed)) >= PARK_AFTER
-            && !self.is_parked.load(Relaxed)
+            && self.can_park()
+    }
+
+    /// Returns whether the socket is possibly idle and can be parked at once.
+    fn can_park_immediately(&self) -> bool {
+        self.is_possibly_idle() && !self.has_dropped_body.load(Relaxed) && self.can_park()
+    }
+
+    fn can_park(&self) -> bool {
+        !self.is_parked.load(Relaxed)
             && !self.is_write_blocked()
             && self.open_bodies.load(Relaxed) == 0
     }

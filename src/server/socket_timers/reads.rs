@@ -29,8 +29,9 @@ pub(in crate::server) enum ReadPlace {
 /// The bytes that were read of the last request.
 #[derive(Default)]
 pub(super) struct ReadProgress {
-    /// `true` if the last bytes end with an empty line.
-    ends_with_empty_line: AtomicBool,
+    /// `true` if the last bytes end with the last chunk of a body that has no trailers, or with a
+    /// head.
+    ends_with_last_chunk: AtomicBool,
     /// The number of bytes that were read after the head.
     after_head: AtomicU64,
     /// The length of the body.
@@ -39,11 +40,12 @@ pub(super) struct ReadProgress {
 
 impl ReadProgress {
     /// Returns whether hyper, which has parsed the request and read its body, may hold bytes of the
-    /// next head. It holds no part of a head if the bytes that were read end with an empty line, or
-    /// if those after the head are the body.
+    /// next head that have to be read again. It holds none if the bytes after the head are the
+    /// body, or if the last ones are the end of a chunked body.
     pub(super) fn may_hold_head(&self) -> bool {
-        !self.ends_with_empty_line.load(Relaxed)
-            && self.after_head.load(Relaxed) != self.body_length.load(Relaxed)
+        let body_length = self.body_length.load(Relaxed);
+        self.after_head.load(Relaxed) != body_length
+            && !(body_length == UNKNOWN_LENGTH && self.ends_with_last_chunk.load(Relaxed))
     }
 }
 
@@ -56,15 +58,19 @@ impl SocketTimers {
         ends_with_empty_line: bool,
     ) -> ReadPlace {
         let reads = &self.reads;
-        reads
-            .ends_with_empty_line
-            .store(ends_with_empty_line, Relaxed);
         let state = self.state();
         if !state.awaits_head() {
+            let ends_with_last_chunk = ends_with_empty_line && ends_with_last_chunk(read);
+            reads
+                .ends_with_last_chunk
+                .store(ends_with_last_chunk, Relaxed);
             let after = reads.after_head.load(Relaxed) + read.len() as u64;
             reads.after_head.store(after, Relaxed);
             return ReadPlace::Elsewhere;
         }
+        reads
+            .ends_with_last_chunk
+            .store(ends_with_empty_line, Relaxed);
         let after = count_after_head(read, ends_with_empty_line).unwrap_or(END_NOT_FOUND);
         reads.after_head.store(after, Relaxed);
         self.may_be_idle.store(false, Relaxed);
@@ -73,6 +79,23 @@ impl SocketTimers {
         }
         self.enter(SocketState::Head, self.limits.header_read);
         ReadPlace::HeadStart
+    }
+
+    /// Corrects the record of a read that ends with an empty line, which may be that of a later
+    /// head. `after_head` is the number of bytes after the first head; `None` if its end is not
+    /// known.
+    #[cold]
+    pub(in crate::server) fn correct_read(&self, read: &[u8], after_head: Option<usize>) {
+        self.reads
+            .ends_with_last_chunk
+            .store(ends_with_last_chunk(read), Relaxed);
+        let after_head = after_head.map_or(END_NOT_FOUND, |after| after as u64);
+        self.reads.after_head.store(after_head, Relaxed);
+    }
+
+    /// Returns whether hyper may hold bytes of the head after this request.
+    pub(in crate::server) fn may_hold_head(&self) -> bool {
+        self.reads.may_hold_head()
     }
 
     /// Records the length of the request's body; `None` if it is sent in chunks.
@@ -92,8 +115,14 @@ impl SocketTimers {
     }
 }
 
+/// Returns whether the bytes end with the last chunk of a body, which no head ends with.
+fn ends_with_last_chunk(read: &[u8]) -> bool {
+    read.ends_with(b"\n0\r\n\r\n") || read == b"0\r\n\r\n"
+}
+
 /// Returns the number of bytes after the first empty line. `None` if no whole one is found: it may
-/// have begun in an earlier read.
+/// have begun in an earlier read. A head that is followed by others in the same read ends with an
+/// empty line as well; see [`SocketTimers::correct_read`].
 fn count_after_head(read: &[u8], ends_with_empty_line: bool) -> Option<u64> {
     if ends_with_empty_line {
         return Some(0);

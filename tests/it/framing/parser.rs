@@ -171,6 +171,103 @@ fn a_query_with_bytes_that_no_uri_may_hold_is_sent_as_it_is() {
     );
 }
 
+const RAW: &str = "GET /crm/raw?a=\"b\"&<c> HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn a_query_is_accepted_however_its_head_arrives() {
+    // F-291
+    let (up, sidecar) = world();
+    let first = "GET /crm/first HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let etag = "GET /crm/first HTTP/1.1\r\nHost: localhost\r\nIf-None-Match: \"a\"\r\n\r\n";
+    let bare = "GET /crm/first HTTP/1.1\nHost: localhost\n\n";
+    let post = "POST /crm/first HTTP/1.1\r\nHost: localhost\r\nContent-Length: 7\r\n\r\n{\"<a>\"}";
+    let bare_post = "POST /crm/first HTTP/1.1\nHost: localhost\nContent-Length: 7\n\n{\"<a>\"}";
+    let chunked = "POST /crm/first HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n7\r\n{\"<a>\"}\r\n0\r\n\r\n";
+    for before in [first, etag, bare, post, bare_post, chunked, RAW] {
+        // In one piece, and split at some places, which include the end of the first head.
+        let both = format!("{before}{RAW}");
+        let end = before.len();
+        let mut splits = vec![0, 1, 20, end + 1, end + 12, end + 30, both.len() - 1];
+        splits.extend((end - 12)..=end);
+        splits.extend(
+            before
+                .find("\r\n\r\n")
+                .into_iter()
+                .flat_map(|at| at..at + 5),
+        );
+        for at in splits {
+            let seen = up.requests().len();
+            let mut agent = Agent::connect(&sidecar);
+            let (one, two) = both.split_at(at);
+            agent.send(one);
+            agent.send(two);
+            agent.reply().expect_status(200);
+            let reply = agent.reply();
+            assert_eq!(reply.status, 200, "{both:?} split at {at}: {reply:?}");
+            assert_eq!(up.requests()[seen + 1].target, "/raw?a=\"b\"&<c>");
+            // The socket is kept.
+            agent.exchange(RAW).expect_status(200);
+        }
+    }
+}
+
+#[test]
+fn a_query_is_accepted_after_line_ends_and_whatever_request_came_before() {
+    // F-291
+    let (up, sidecar) = world();
+    for pieces in [
+        &["\r\n"][..],
+        &["\n"],
+        &["\r\n\r\n"],
+        &["GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r", "\n"],
+        &["GET /crm/x HTTP/1.1\r\nHost: localhost\r\n", "\r\n"],
+        &["GET /crm/x HTTP/1.1\nHost: localhost\n\n"],
+        &[
+            "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r",
+            "\n{}",
+        ],
+        &["POST /crm/x HTTP/1.1\nHost: localhost\nContent-Length: 2\n\n{}"],
+        &[
+            "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "2\r\n{}\r\n",
+            "0\r\nTrailer: a\r\n\r\n",
+        ],
+    ] {
+        for is_one_packet in [true, false] {
+            let mut agent = Agent::connect(&sidecar);
+            for piece in pieces {
+                agent.send(piece);
+            }
+            if pieces[0].len() > 4 {
+                agent.reply().expect_status(200);
+            }
+            let line_ends = if is_one_packet { "\r\n" } else { "" };
+            let reply = agent.exchange(format!("{line_ends}{RAW}"));
+            assert_eq!(reply.status, 200, "{pieces:?}: {reply:?}");
+            let arrived = up.requests().pop().unwrap().target;
+            assert_eq!(arrived, "/raw?a=\"b\"&<c>", "{pieces:?}");
+        }
+    }
+}
+
+#[test]
+fn a_request_behind_one_that_closes_the_socket_is_not_answered() {
+    let (up, sidecar) = world();
+    let close = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let unread = "POST /nope/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n";
+    for (first, status) in [(close, 200), (unread, 404)] {
+        let mut agent = Agent::connect(&sidecar);
+        let reply = agent.exchange(format!("{first}{RAW}"));
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert_eq!(
+            reply.fields.single_value("connection").as_deref(),
+            Some("close")
+        );
+        agent.expect_close();
+    }
+    assert_eq!(up.only_request().target, "/x");
+}
+
 #[test]
 fn other_bytes_in_a_query_are_refused() {
     // F-292
