@@ -39,8 +39,8 @@
 //! is blocked, and enters it from Head or Idle if the first write of the last bytes is.
 //!
 //! hyper may hold the beginning of the next head, but does not report it. If the bytes that were
-//! read do not exclude it (see `reads`), the socket is *possibly idle*: it is in the state Head, and
-//! hyper's connection is taken apart as soon as the response is written (see `parking`).
+//! read do not exclude it (see `reads`), the socket is *possibly idle*: it is in the state Head,
+//! and hyper's connection is taken apart as soon as the response is written (see `parking`).
 //!
 //! Sockets in the states Accepted and Idle are usually *parked*, without buffers (see `parking`).
 //!

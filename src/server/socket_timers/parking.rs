@@ -4,8 +4,8 @@
 //! sockets start parked, and idle sockets are parked after [`PARK_AFTER`]. Parking costs about as
 //! much as a tenth of a request, so it is not worthwhile between two requests of a busy agent.
 //!
-//! A possibly idle socket, for which hyper may hold the next head, is parked at once. It then either
-//! waits, or continues with a connection that reads this head from its first byte.
+//! A possibly idle socket, for which hyper may hold the next head, is parked at once. It then
+//! either waits, or continues with a connection that reads this head from its first byte.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -27,9 +27,9 @@ impl SocketTimers {
             && (self.can_park_immediately() || self.is_parking_due(self.ticker.now()))
     }
 
-    /// Requests that a possibly idle socket is parked at once. All of its responses are written, and
-    /// the last one keeps it open. Returns whether the request was made; hyper must not parse the
-    /// next head then.
+    /// Requests that a possibly idle socket is parked at once. All of its responses are written,
+    /// and the last one keeps it open. Returns whether the request was made; hyper must not parse
+    /// the next head then.
     #[cold]
     pub(in crate::server) fn request_immediate_parking(&self) -> bool {
         let can_park_immediately = self.can_park_immediately();
