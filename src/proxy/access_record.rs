@@ -1,13 +1,13 @@
 //! The access-log record of an exchange.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 
 use super::accounting::{RequestProgress, ResponseProgress};
 use super::request_id::RequestId;
+use crate::clock::MonotonicTime;
 use crate::domain::Connection;
 use crate::reflection;
 use crate::snapshot::ConnectionEntry;
@@ -37,8 +37,8 @@ pub(super) struct ExchangeSummary<'e> {
     pub(super) route: Option<usize>,
     pub(super) request: &'e RequestProgress,
     pub(super) response: &'e ResponseProgress,
-    pub(super) begun: Instant,
-    pub(super) ended: Instant,
+    pub(super) begun: MonotonicTime,
+    pub(super) ended: MonotonicTime,
 }
 
 impl PendingRecord {
@@ -111,8 +111,11 @@ impl PendingRecord {
             outcome: response.outcome(),
             request_bytes: request.body_bytes(),
             response_bytes: response.body_bytes,
-            duration: ended - begun,
-            upstream: response.upstream_answered.map(|answered| answered - begun),
+            duration: ended.saturating_since(begun),
+            upstream: {
+                let answered = response.upstream_answered;
+                answered.map(|answered| answered.saturating_since(begun))
+            },
             token_age: request.token_age,
         });
     }

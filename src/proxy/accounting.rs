@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -13,6 +13,7 @@ use super::agent_body::AgentBodyState;
 use super::code::{Blame, RefusalCode};
 use super::error::ExchangeError;
 use super::refusal::Refusal;
+use crate::clock::MonotonicTime;
 use crate::credential::oauth::Token;
 use crate::telemetry::RequestOutcome;
 use crate::upstream::Failure;
@@ -79,7 +80,7 @@ pub(super) struct ResponseProgress {
     code: Option<RefusalCode>,
     /// `true` if egressd answered with the code. `false` if the code cut a response off.
     pub(super) is_refusal: bool,
-    pub(super) upstream_answered: Option<Instant>,
+    pub(super) upstream_answered: Option<MonotonicTime>,
     /// The outcome. `None` at the end means that the agent disconnected.
     outcome: Option<RequestOutcome>,
 }
@@ -104,7 +105,7 @@ impl ResponseProgress {
 
     /// Records the head of the upstream's response.
     pub(super) fn begin_forwarding(&mut self, status: StatusCode) {
-        self.upstream_answered = Some(Instant::now());
+        self.upstream_answered = Some(MonotonicTime::now());
         self.status = Some(status);
     }
 

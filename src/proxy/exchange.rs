@@ -2,7 +2,7 @@
 //! abandoned.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::HeaderMap;
 use http::request::Parts;
@@ -12,6 +12,7 @@ use super::accounting::{RequestProgress, ResponseProgress};
 use super::admission::{Admission, InFlight};
 use super::code::RefusalCode;
 use super::request_id::RequestId;
+use crate::clock::MonotonicTime;
 use crate::snapshot::ConnectionEntry;
 use crate::telemetry::AccessLog;
 use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
@@ -21,7 +22,7 @@ use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
 pub(super) struct Exchange {
     pub(super) recorder: Arc<Recorder>,
     method: MethodLabel,
-    begun: Instant,
+    begun: MonotonicTime,
     pub(super) request_id: RequestId,
     /// The connection, once it is found.
     pub(super) entry: Option<Arc<ConnectionEntry>>,
@@ -53,7 +54,7 @@ impl Exchange {
         Self {
             recorder: Arc::clone(context.recorder),
             method: MethodLabel::from_method(&head.method),
-            begun: Instant::now(),
+            begun: MonotonicTime::now(),
             request_id,
             entry: None,
             route: None,
@@ -72,8 +73,13 @@ impl Exchange {
     }
 
     /// Returns the deadline of the exchange.
-    pub(super) fn deadline(&self) -> Instant {
-        self.begun + self.timeout()
+    pub(super) fn deadline(&self) -> MonotonicTime {
+        self.begun.saturating_add(self.timeout())
+    }
+
+    /// Returns the time until the deadline.
+    pub(super) fn time_left(&self) -> Duration {
+        self.deadline().saturating_since(MonotonicTime::now())
     }
 
     /// Begins the request that a tool sends. From now on, the exchange stands for this request
@@ -115,7 +121,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let ended = Instant::now();
+        let ended = MonotonicTime::now();
         let (request, response) = (&self.request, &self.response);
         self.recorder.record(&EndedExchange {
             route: self.route,
@@ -154,7 +160,7 @@ pub(super) fn record_unparsed_head(
     drop(Exchange {
         recorder: Arc::clone(context.recorder),
         method: MethodLabel::OTHER,
-        begun: Instant::now(),
+        begun: MonotonicTime::now(),
         request_id,
         entry: None,
         route: None,

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::deadlines;
 use super::discovery::FilledTemplate;
@@ -157,11 +157,11 @@ impl ResponseBody {
             BodyKind::Generated(GeneratedBody::Whole(Bytes::new())),
         ) {
             runtime.spawn(async move {
-                let deadline = forwarded.exchange.deadline().into();
+                let time_left = forwarded.exchange.time_left();
                 let notices_agent = upload.has_disconnect_detection();
                 // The exchange ends in any case, because dropping the upload ends it.
                 tokio::select! {
-                    _elapsed = timeout_at(deadline, upload.wait_until_ended()) => {}
+                    _elapsed = timeout(time_left, upload.wait_until_ended()) => {}
                     () = wait_until_agent_left(&timers), if !notices_agent => {}
                 }
                 drop(forwarded);

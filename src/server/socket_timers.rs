@@ -58,7 +58,7 @@ mod ticker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -67,6 +67,7 @@ pub(super) use self::reads::ReadPlace;
 use self::reads::ReadProgress;
 use self::state::SocketState;
 pub use self::ticker::{SocketCounts, Ticker};
+use crate::clock::MonotonicTime;
 
 /// The interval between two ticks.
 pub const TICK: Duration = Duration::from_millis(50);
@@ -212,7 +213,7 @@ impl SocketTimers {
     }
 
     /// Sets the deadline of the exchange.
-    pub fn limit_exchange(&self, deadline: Instant) {
+    pub fn limit_exchange(&self, deadline: MonotonicTime) {
         self.exchange_deadline.set(self.ticker.time_of(deadline));
     }
 

@@ -38,13 +38,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
 
 use super::ConnectionStats;
+use crate::clock::MonotonicTime;
 use connection::ConnectionMetrics;
 pub use connection::Recorder;
 pub use counters::EndedExchange;
@@ -65,9 +65,9 @@ pub struct Metrics {
     connections: Mutex<BTreeMap<Arc<str>, Arc<ConnectionMetrics>>>,
     workers: AtomicUsize,
     /// The moment from which `unix_at_epoch` counts.
-    epoch: Instant,
+    epoch: MonotonicTime,
     /// The Unix time of `epoch` in milliseconds, according to the system clock when it was last
-    /// read. Exchanges carry an `Instant` only, so that recording reads no clock.
+    /// read. Exchanges carry a [`MonotonicTime`] only, so that recording reads no clock.
     unix_at_epoch: AtomicI64,
     panics: AtomicU64,
     process_collector: OnceLock<ProcessCollector>,
@@ -104,7 +104,7 @@ impl Metrics {
         let metrics = Self {
             connections: Mutex::default(),
             workers: AtomicUsize::new(0),
-            epoch: Instant::now(),
+            epoch: MonotonicTime::now(),
             unix_at_epoch: AtomicI64::new(0),
             panics: AtomicU64::new(0),
             process_collector: OnceLock::new(),
@@ -174,14 +174,14 @@ impl Metrics {
     /// called regularly, because the clock can be set.
     pub fn sync_clock(&self) {
         let now = Timestamp::now().as_millisecond();
-        let since_epoch = i64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let since_epoch = MonotonicTime::now().millis_since(self.epoch).cast_signed();
         self.unix_at_epoch.store(now - since_epoch, Relaxed);
     }
 
     /// Returns the Unix time of a moment in milliseconds.
-    fn unix_millis(&self, moment: Instant) -> u64 {
-        let since_epoch = moment.saturating_duration_since(self.epoch).as_millis();
-        let since_epoch = i64::try_from(since_epoch).unwrap_or(i64::MAX);
+    fn unix_millis(&self, moment: MonotonicTime) -> u64 {
+        // 64 bits of nanoseconds are less than 63 bits of milliseconds.
+        let since_epoch = moment.millis_since(self.epoch).cast_signed();
         let unix_millis = self.unix_at_epoch.load(Relaxed) + since_epoch;
         u64::try_from(unix_millis).unwrap_or(0)
     }

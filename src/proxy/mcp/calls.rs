@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
@@ -13,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body::{Body as _, Frame};
 use tokio::sync::oneshot;
-use tokio::time::timeout_at;
+use tokio::time::timeout;
 
 use crate::proxy::code::RefusalCode;
 use crate::proxy::error::ExchangeError;
@@ -185,7 +184,6 @@ async fn next_frame(
 async fn finish_upload(body: &mut SearchedBody, exchange: &Exchange) {
     if let Some(upload) = body.take_upload().filter(|upload| !upload.has_ended()) {
         // Dropping the upload ends it in any case.
-        let deadline: Instant = exchange.deadline();
-        let _elapsed = timeout_at(deadline.into(), upload.wait_until_ended()).await;
+        let _elapsed = timeout(exchange.time_left(), upload.wait_until_ended()).await;
     }
 }

@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
 
+use crate::clock::MonotonicTime;
 use crate::proxy::agent_body::AgentBody;
 use crate::proxy::body_budget::{BudgetShare, HeldBody};
 use crate::proxy::code::RefusalCode;
@@ -35,7 +36,7 @@ pub(super) async fn read_message(
     if declared.is_some_and(|length| length > cap.bytes) {
         return Err(AgentFault::TooLarge { cap, declared }.into());
     }
-    timers.limit_exchange(Instant::now() + TIMEOUT);
+    timers.limit_exchange(MonotonicTime::now().saturating_add(TIMEOUT));
     let state = exchange.request.track_agent_body();
     let mut body = AgentBody::new(incoming, cap, TIMEOUT, Arc::clone(timers), state);
     // At most `MAX_SHARE`, so the conversion cannot fail.

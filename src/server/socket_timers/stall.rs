@@ -28,7 +28,8 @@ impl SocketTimers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use crate::clock::MonotonicTime;
+    use std::time::Duration;
 
     use super::super::{ExceededLimit, SocketLimits, TICK, Ticker};
     use crate::memory::MemoryShortage;
@@ -86,7 +87,7 @@ mod tests {
         let ticker = Ticker::new(MemoryShortage::default());
         let timers = ticker.register_socket(socket_limits());
         timers.begin_exchange();
-        timers.limit_exchange(Instant::now() + Duration::from_secs(10));
+        timers.limit_exchange(MonotonicTime::now().saturating_add(Duration::from_secs(10)));
         ticker.advance_to(9 * SECOND);
         assert_eq!(timers.exceeded_limit(), None);
         ticker.advance_to(20 * SECOND);

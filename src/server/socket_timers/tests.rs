@@ -219,7 +219,7 @@ fn an_event_stream_has_a_moment_for_its_last_event() {
         let timers = ticker.register_socket(limits());
         timers.begin_exchange();
         respond(&timers);
-        timers.limit_exchange(std::time::Instant::now());
+        timers.limit_exchange(crate::clock::MonotonicTime::now());
         timers
     };
     let events = begin(SocketTimers::begin_event_stream);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::deadline::{NEVER, millis};
 use super::stall::MAX_GAP;
 use super::{SocketLimits, SocketTimers, TICK};
+use crate::clock::MonotonicTime;
 use crate::memory::MemoryShortage;
 
 /// The interval, in milliseconds, at which sockets with an exchange are checked for an agent that
@@ -19,7 +20,7 @@ const PRESENCE_CHECK: u64 = 500;
 
 /// The ticker of one worker and the sockets that it watches.
 pub struct Ticker {
-    epoch: Instant,
+    epoch: MonotonicTime,
     /// The milliseconds since `epoch`, as of the last tick.
     now: AtomicU64,
     sockets: Mutex<Vec<Arc<SocketTimers>>>,
@@ -48,7 +49,7 @@ impl Ticker {
     /// slowly, because the bytes of a head stay in memory until it is complete.
     pub fn new(shortage: MemoryShortage) -> Arc<Self> {
         Arc::new(Self {
-            epoch: Instant::now(),
+            epoch: MonotonicTime::now(),
             now: AtomicU64::new(0),
             sockets: Mutex::new(Vec::new()),
             socket_added: Notify::new(),
@@ -155,7 +156,7 @@ impl Ticker {
     }
 
     fn update_now(&self) -> u64 {
-        let now = millis(self.epoch.elapsed());
+        let now = MonotonicTime::now().millis_since(self.epoch);
         self.advance_to(now);
         now
     }
@@ -177,8 +178,8 @@ impl Ticker {
     }
 
     /// Returns the time of a moment in milliseconds, rounded up.
-    pub(super) fn time_of(&self, moment: Instant) -> u64 {
-        millis(moment.saturating_duration_since(self.epoch)).saturating_add(1)
+    pub(super) fn time_of(&self, moment: MonotonicTime) -> u64 {
+        moment.millis_since(self.epoch) + 1
     }
 
     /// Returns the time of the last tick.

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -13,6 +12,7 @@ use super::counter::{Counter, FaultCounter};
 use super::histogram::Histogram;
 use super::labels::{MethodLabel, SeriesKey, SeriesKeyHasher};
 use super::sockets::SocketCounters;
+use crate::clock::MonotonicTime;
 use crate::telemetry::RequestOutcome;
 
 /// The facts about an ended exchange that metrics count.
@@ -40,11 +40,11 @@ pub struct EndedExchange {
     /// Body bytes that were handed to the agent's socket, including the bodies of refusals.
     pub response_bytes: u64,
     /// The moment when the head of the request was complete.
-    pub begun: Instant,
+    pub begun: MonotonicTime,
     /// The moment when the head of the upstream's response was complete.
-    pub answered: Option<Instant>,
+    pub answered: Option<MonotonicTime>,
     /// The moment when the exchange ended.
-    pub ended: Instant,
+    pub ended: MonotonicTime,
 }
 
 /// The counters of one worker for one connection.
@@ -86,13 +86,13 @@ impl Counters {
     ) {
         // Never contended: readers use `published`.
         let mut series = self.series.lock();
-        let since = |moment: Instant| moment.saturating_duration_since(exchange.begun);
+        let since_begin = |moment: MonotonicTime| moment.nanos_since(exchange.begun);
         self.request_bytes.add(exchange.request_bytes);
         self.response_bytes.add(exchange.response_bytes);
         self.signed.add(exchange.was_signed.into());
-        self.duration.observe(since(exchange.ended));
+        self.duration.observe(since_begin(exchange.ended));
         if let Some(answered) = exchange.answered {
-            self.upstream.observe(since(answered));
+            self.upstream.observe(since_begin(answered));
         }
         if let Some(code) = exchange.code {
             let fault = series.faults.entry(code).or_insert_with(|| {

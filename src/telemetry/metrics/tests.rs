@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
 use super::{EndedExchange, GaugeValues, MethodLabel, Metrics, TokenCounters};
+use crate::clock::MonotonicTime;
 use crate::domain::ConnectionId;
 use crate::telemetry::RequestOutcome;
 use crate::telemetry::problem_log::ResponsePart;
 
 fn ended_exchange(route: Option<usize>, status: u16) -> EndedExchange {
-    let begun = Instant::now();
+    let begun = MonotonicTime::now();
     EndedExchange {
         route,
         method: MethodLabel::from_method(&Method::GET),
@@ -25,8 +26,8 @@ fn ended_exchange(route: Option<usize>, status: u16) -> EndedExchange {
         request_bytes: 10,
         response_bytes: 100,
         begun,
-        answered: Some(begun + Duration::from_millis(2)),
-        ended: begun + Duration::from_millis(3),
+        answered: Some(begun.saturating_add(Duration::from_millis(2))),
+        ended: begun.saturating_add(Duration::from_millis(3)),
     }
 }
 
@@ -300,7 +301,9 @@ fn the_exposition_text_stays_the_same() {
         let ended = ended_exchange(Some(0), 200);
         recorder.record(&EndedExchange {
             was_signed: milliseconds == 40,
-            ended: ended.begun + Duration::from_millis(milliseconds),
+            ended: ended
+                .begun
+                .saturating_add(Duration::from_millis(milliseconds)),
             ..ended
         });
         recorder.record(&refused_exchange(
