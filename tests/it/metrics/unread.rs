@@ -70,7 +70,7 @@ fn invalid_heads_are_counted_as_refusals() {
                 assert_eq!(line[none], Value::Null, "{none}: {line}");
             }
             assert_eq!(line["status"].to_string(), status);
-            assert!(line["request_id"].as_str().is_some_and(|id| id.len() == 24));
+            assert!(line["request_id"].as_str().is_some_and(|id| id.len() == 16));
         }
     }
 }
