@@ -3,26 +3,27 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method};
 
 use super::accounting::{RequestProgress, ResponseProgress};
+use super::listener::ListenerLog;
 use super::request_id::RequestId;
 use crate::clock::MonotonicTime;
 use crate::domain::Connection;
 use crate::reflection;
 use crate::snapshot::ConnectionEntry;
-use crate::telemetry::{AccessLog, AccessRecord};
+use crate::telemetry::AccessRecord;
 
 /// The longest request id of an upstream that is logged, in bytes.
 const MAX_UPSTREAM_ID: usize = 128;
 
 /// The parts of an access record that only the heads have, kept until the exchange ends.
 pub(super) struct PendingRecord {
-    log: AccessLog,
-    /// The configured address of the listener; `None` if the log is off.
-    listener: Option<Arc<str>>,
+    /// `None` if the log is off.
+    log: Option<Arc<ListenerLog>>,
     /// `None` if the log is off, or if hyper rejected the head.
-    request: Option<(Method, Uri)>,
+    request: Option<(Method, Option<PathAndQuery>)>,
     upstream_request_id: Option<Box<str>>,
     /// The protocol by which the agent had the request sent; `None` if it sent it itself.
     via: Option<&'static str>,
@@ -43,13 +44,12 @@ pub(super) struct ExchangeSummary<'e> {
 
 impl PendingRecord {
     /// Creates the record of a request. `head` is `None` if hyper rejected it.
-    pub(super) fn new(log: &AccessLog, listener: &Arc<str>, head: Option<&Parts>) -> Self {
+    pub(super) fn new(log: Option<&Arc<ListenerLog>>, head: Option<&Parts>) -> Self {
         // Cloning method and target costs allocations, which a disabled log does not need.
-        let logged = head.filter(|_| log.is_on());
+        let logged = head.filter(|_| log.is_some());
         Self {
-            log: log.clone(),
-            listener: log.is_on().then(|| Arc::clone(listener)),
-            request: logged.map(|head| (head.method.clone(), head.uri.clone())),
+            log: log.cloned(),
+            request: logged.map(|head| (head.method.clone(), head.uri.path_and_query().cloned())),
             upstream_request_id: None,
             via: None,
         }
@@ -58,7 +58,7 @@ impl PendingRecord {
     /// Replaces the request by one that a tool sends.
     pub(super) fn begin_tool_request(&mut self, head: &Parts) {
         if let Some(request) = &mut self.request {
-            *request = (head.method.clone(), head.uri.clone());
+            *request = (head.method.clone(), head.uri.path_and_query().cloned());
         }
         self.via = Some("mcp");
     }
@@ -90,14 +90,17 @@ impl PendingRecord {
             begun,
             ended,
         } = *summary;
-        if !self.log.should_record(response.outcome()) {
+        let Some(ListenerLog { log, address }) = self.log.as_deref() else {
+            return;
+        };
+        if !log.should_record(response.outcome()) {
             return;
         }
-        let (method, uri) = self.request.take().unzip();
-        self.log.record(AccessRecord {
+        let (method, target) = self.request.take().unzip();
+        log.record(AccessRecord {
             request_id: request_id.as_str().to_owned(),
             upstream_request_id: self.upstream_request_id.take(),
-            listener: self.listener.take(),
+            listener: Some(Arc::clone(address)),
             connection: entry.map(|entry| entry.connection.id.clone()),
             route: entry.zip(route).and_then(|(entry, route)| {
                 let pattern = entry.connection.routes.patterns().get(route)?;
@@ -105,7 +108,7 @@ impl PendingRecord {
             }),
             via: self.via,
             method,
-            uri,
+            target: target.flatten(),
             status: response.status,
             code: response.code(),
             outcome: response.outcome(),

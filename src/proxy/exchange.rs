@@ -11,10 +11,10 @@ use super::access_record::{ExchangeSummary, PendingRecord};
 use super::accounting::{RequestProgress, ResponseProgress};
 use super::admission::{Admission, InFlight};
 use super::code::RefusalCode;
+use super::listener::ListenerLog;
 use super::request_id::RequestId;
 use crate::clock::MonotonicTime;
 use crate::snapshot::ConnectionEntry;
-use crate::telemetry::AccessLog;
 use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
 
 /// One exchange from its head to its last byte. An exchange ends when it is dropped, so that no
@@ -40,11 +40,10 @@ pub(super) struct Exchange {
 #[derive(Clone, Copy)]
 pub(super) struct ExchangeContext<'a> {
     pub(super) admission: &'a Arc<Admission>,
-    pub(super) log: &'a AccessLog,
+    /// `None` if the log is off.
+    pub(super) log: Option<&'a Arc<ListenerLog>>,
     /// The recorder until a connection is found.
     pub(super) recorder: &'a Arc<Recorder>,
-    /// The configured address of the listener.
-    pub(super) listener: &'a Arc<str>,
 }
 
 impl Exchange {
@@ -58,7 +57,7 @@ impl Exchange {
             request_id,
             entry: None,
             route: None,
-            record: PendingRecord::new(context.log, context.listener, Some(head)),
+            record: PendingRecord::new(context.log, Some(head)),
             request: RequestProgress::default(),
             response: ResponseProgress::default(),
             in_flight,
@@ -164,7 +163,7 @@ pub(super) fn record_unparsed_head(
         request_id,
         entry: None,
         route: None,
-        record: PendingRecord::new(context.log, context.listener, None),
+        record: PendingRecord::new(context.log, None),
         request: RequestProgress::default(),
         response,
         in_flight: context.admission.enter(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::discovery::ListingCache;
 use super::worker::Proxy;
 use crate::domain::ListenerScope;
+use crate::telemetry::AccessLog;
 
 /// A listener for agents.
 #[derive(Clone)]
@@ -23,21 +24,31 @@ pub struct Listener {
 pub struct ListenerService {
     pub(super) worker: Arc<Proxy>,
     pub(super) listener: Listener,
+    /// `None` if the log is off.
+    pub(super) log: Option<Arc<ListenerLog>>,
     /// The scope of the listener, for messages that are answered by other tasks.
     pub(super) shared_scope: Arc<ListenerScope>,
+}
+
+/// The access log for the exchanges of one listener on one worker. Each exchange counts a reference
+/// to it. It is not shared between workers, so that they do not write to the same cache line.
+pub(super) struct ListenerLog {
+    pub(super) log: AccessLog,
+    /// The address of the listener, as the settings have it.
+    pub(super) address: Arc<str>,
 }
 
 impl ListenerService {
     /// Creates the service of a listener on this worker.
     pub fn new(worker: Arc<Proxy>, listener: &Listener) -> Self {
-        let listener = Listener {
-            // Access records count references to the address. Each worker has its own counter, so
-            // that workers do not write to the same cache line.
-            address: Arc::from(&*listener.address),
-            ..listener.clone()
+        let listener = listener.clone();
+        let log = ListenerLog {
+            log: worker.shared.log.clone(),
+            address: Arc::clone(&listener.address),
         };
         Self {
             worker,
+            log: log.log.is_on().then(|| Arc::new(log)),
             shared_scope: Arc::new(listener.scope.clone()),
             listener,
         }

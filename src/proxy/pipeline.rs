@@ -226,9 +226,8 @@ impl ListenerService {
         let worker = &*self.worker;
         ExchangeContext {
             admission: &worker.shared.admission,
-            log: &worker.shared.log,
+            log: self.log.as_ref(),
             recorder: worker.connections.unknown_connection_recorder(),
-            listener: &self.listener.address,
         }
     }
 

@@ -10,7 +10,8 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 
 use super::LineFormat;
@@ -65,8 +66,9 @@ pub struct AccessRecord {
     pub via: Option<&'static str>,
     /// The method as sent; `None` if the head could not be parsed.
     pub method: Option<Method>,
-    /// The target as sent. Its query is never written.
-    pub uri: Option<Uri>,
+    /// The target as sent, without a scheme and a host; `None` if it has no path. Its query is never
+    /// written.
+    pub target: Option<PathAndQuery>,
     /// The status that was sent to the agent.
     pub status: Option<StatusCode>,
     /// The code of the refusal, or of the failure that cut the response off.

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+use http::uri::PathAndQuery;
 use jiff::Timestamp;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
@@ -115,7 +116,8 @@ fn shown_method(record: &AccessRecord) -> Option<&str> {
 
 /// Returns the path as sent, without its query: queries often carry API keys.
 fn shown_path(record: &AccessRecord) -> Option<&str> {
-    record.uri.as_ref().map(|uri| shorten_text(uri.path()))
+    let path = record.target.as_ref().map_or("", PathAndQuery::path);
+    record.method.is_some().then(|| shorten_text(path))
 }
 
 fn shorten_text(text: &str) -> &str {

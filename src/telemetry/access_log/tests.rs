@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ fn record(path: &str) -> AccessRecord {
         route: None,
         via: None,
         method: Some(Method::GET),
-        uri: Some(Uri::try_from(path).unwrap()),
+        target: Some(PathAndQuery::try_from(path).unwrap()),
         status: Some(StatusCode::FORBIDDEN),
         code: Some("route_not_allowed"),
         outcome: RequestOutcome::Refused,
