@@ -10,7 +10,6 @@ use http_body::Body as _;
 use super::accounting::RequestProgress;
 use super::authorize::Permitted;
 use super::error::ExchangeError;
-use super::prepare::Prepared;
 use super::references::ReferenceContext;
 use super::refusal::Refusal;
 use super::request_fields::{Accept, FieldSources};
@@ -26,8 +25,8 @@ use crate::domain::Connection;
 use crate::telemetry::metrics::Recorder;
 use crate::upstream::failure::ConnectFault;
 use crate::upstream::{
-    Client, ExchangeOptions, Failure, Field, Framing, RequestHead, RequestSlot, UpstreamBody,
-    UpstreamPool, expects_body,
+    Client, ExchangeOptions, Failure, Field, Framing, RequestHead, UpstreamBody, UpstreamPool,
+    expects_body,
 };
 
 /// The resources that a request is sent with.
@@ -35,27 +34,31 @@ use crate::upstream::{
 pub(super) struct ForwardContext<'a> {
     pub(super) client: &'a Client,
     pub(super) pool: &'a Arc<UpstreamPool>,
+    pub(super) credential: &'a Arc<Credential>,
     pub(super) own_hosts: &'a [String],
     pub(super) request_id: &'a RequestId,
     pub(super) recorder: &'a Recorder,
 }
 
 /// Sends a prepared request. Returns the response without the fields that agents must not see.
+///
+/// The request and the context are passed by reference, because the future stores every argument
+/// for as long as it runs.
 pub(super) async fn forward(
-    prepared: Prepared<'_>,
-    context: ForwardContext<'_>,
+    permitted: &Permitted<'_>,
+    body: UnsentBody<'_>,
+    context: &ForwardContext<'_>,
     account: &mut RequestProgress,
-) -> Result<(Response<Box<SearchedBody>>, RequestSlot), Refusal> {
-    let ForwardContext { client, pool, .. } = context;
-    let Prepared {
-        permitted,
-        body,
-        slot,
+) -> Result<Response<Box<SearchedBody>>, Refusal> {
+    let ForwardContext {
+        client,
+        pool,
         credential,
-    } = prepared;
+        ..
+    } = *context;
     let connection = &permitted.entry().connection;
     let (parts, announced) = (permitted.parts, body.framing);
-    let mut acquired = token_retry::first_token(&credential, client, pool).await?;
+    let mut acquired = token_retry::first_token(credential, client, pool).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: few connections sign bodies, and this future is too large for every request to
         // carry.
@@ -70,7 +73,7 @@ pub(super) async fn forward(
             accept: Accept::new(),
             request_id: context.request_id,
         },
-        credential: &credential,
+        credential,
         method: &parts.method,
         target: &upstream_target(connection, permitted.path(), written_query(parts)),
         // A signed body that turned out to be empty is sent without any framing for chunks, so
@@ -83,22 +86,23 @@ pub(super) async fn forward(
     let mut response = match sending.send(token_of(&acquired), &mut upload).await {
         Err(AttemptError::CredentialExpired) => {
             // Once only. If the next token expires on the way too, the request is refused.
-            acquired = Box::pin(token_retry::first_token(&credential, client, pool)).await?;
+            acquired = Box::pin(token_retry::first_token(credential, client, pool)).await?;
             Box::pin(sending.send(token_of(&acquired), &mut upload)).await?
         }
         sent => sent?,
     };
     let sent = acquired.as_ref();
     let retry_token =
-        token_retry::second_token(&response, &credential, sent, || upload.rewind()).await;
+        token_retry::second_token(&response, credential, sent, || upload.rewind()).await;
     if let Some(token) = &retry_token {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
-    scrub_response(&mut response, &permitted, context);
+    scrub_response(&mut response, permitted, context);
+    let credential = Arc::clone(credential);
     let mut response = SearchedBody::begin(response, credential, upload.signature().as_deref())?;
     let awaited = response.body_mut().await_first().await;
     awaited.map_err(|error| find_cause(error, connection, client, account))?;
-    Ok((response, slot))
+    Ok(response)
 }
 
 fn token_of(acquired: &Option<AcquiredToken>) -> Option<&Token> {
@@ -110,7 +114,7 @@ fn token_of(acquired: &Option<AcquiredToken>) -> Option<&Token> {
 async fn read_and_sign(
     body: UnsentBody<'_>,
     key: &SigningKey,
-    context: ForwardContext<'_>,
+    context: &ForwardContext<'_>,
     account: &mut RequestProgress,
 ) -> Result<RequestUpload, Refusal> {
     context.client.resolve(context.pool).await?;
@@ -145,7 +149,7 @@ struct AttemptContext<'a> {
     target: &'a [&'a [u8]],
     /// `true` if the upstream's socket may be used again afterwards.
     may_reuse_socket: bool,
-    context: ForwardContext<'a>,
+    context: &'a ForwardContext<'a>,
     account: &'a mut RequestProgress,
 }
 
@@ -179,7 +183,7 @@ impl AttemptContext<'_> {
             may_reuse_socket: self.may_reuse_socket,
         };
         let mut body = upload.take_body();
-        let ForwardContext { client, pool, .. } = self.context;
+        let ForwardContext { client, pool, .. } = *self.context;
         let account = &*self.account;
         let exchanged = client.exchange(pool, &head, &mut body, options).await;
         exchanged.map_err(|failure| {
@@ -229,7 +233,7 @@ fn leaves_socket_usable(method: &Method, announced: Framing, connection: &Connec
 fn scrub_response(
     response: &mut Response<UpstreamBody>,
     permitted: &Permitted<'_>,
-    context: ForwardContext<'_>,
+    context: &ForwardContext<'_>,
 ) {
     let connection = &permitted.entry().connection;
     let request = permitted.parts;
@@ -261,7 +265,7 @@ fn scrub_response(
 fn rewrite_references(
     headers: &mut HeaderMap,
     permitted: &Permitted<'_>,
-    context: ForwardContext<'_>,
+    context: &ForwardContext<'_>,
 ) {
     let connection = &permitted.entry().connection;
     let prefix = permitted.prefix();

@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Response};
 use super::accounting::ResponseProgress;
 use super::authorize::authorize;
 use super::code::RefusalCode;
+use super::connections::WorkerConnection;
 use super::deadlines::PassedLimit;
 use super::discovery::listing_response;
 use super::exchange::{Exchange, ExchangeContext, record_unparsed_head};
@@ -21,7 +22,7 @@ use super::head_refusals::{head_refusal, replace_query, response_bytes};
 use super::identify::{Addressed, OwnResource, address, identify, named_entry};
 use super::listener::ListenerService;
 use super::panics;
-use super::prepare::{Limits, prepare};
+use super::prepare::{Limits, acquire_slot, prepare};
 use super::refusal::Refusal;
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
@@ -141,15 +142,19 @@ impl ListenerService {
             // counts for it.
             identify(addressed, served)?
         };
-        let worker_connection = worker.connections.get_or_create(identified.entry());
-        exchange.set_connection(identified.entry(), Arc::clone(&worker_connection.recorder));
+        let WorkerConnection {
+            recorder,
+            resources,
+        } = worker.connections.get_or_create(identified.entry());
+        exchange.set_connection(identified.entry(), recorder);
         // Only the connection has a timeout. The deadline counts from the head all the same.
         timers.limit_exchange(exchange.deadline());
 
         // Authorize: only a request that a pattern allows creates sockets or has its body read.
         let permitted = authorize(identified)?;
         exchange.route = Some(permitted.route());
-        let resources = worker.connection_resources(worker_connection, permitted.entry());
+        let resources =
+            worker.connection_resources(resources, permitted.entry(), &exchange.recorder);
 
         // Prepare: every refusal that does not need the upstream is made before anything is
         // dialled.
@@ -159,17 +164,19 @@ impl ListenerService {
             request: &mut exchange.request,
             timers,
         };
-        let prepared = prepare(permitted, incoming, &resources, limits).await?;
+        let body = prepare(&permitted, incoming, &resources, limits)?;
+        let slot = acquire_slot(&permitted, &resources.pool).await?;
 
         // Forward: the only stage that uses the credential, and the only one that sends.
         let context = ForwardContext {
             client: &worker.client,
             pool: &resources.pool,
+            credential: &resources.credential,
             own_hosts: &shared.own_hosts,
             request_id: &exchange.request_id,
             recorder: &exchange.recorder,
         };
-        let (response, slot) = forward(prepared, context, &mut exchange.request).await?;
+        let response = forward(&permitted, body, &context, &mut exchange.request).await?;
         Ok(PipelineOutcome::Forwarded(response, slot))
     }
 

@@ -16,31 +16,22 @@ use super::error::{AgentFault, BodyCap, CapReason, ExchangeError};
 use super::list_syntax::field_values;
 use super::refusal::Refusal;
 use super::upload::UnsentBody;
-use crate::credential::Credential;
+use crate::domain::Connection;
 use crate::server::{RequestBody, SocketTimers};
-use crate::upstream::{Framing, RequestSlot};
+use crate::upstream::{Framing, RequestSlot, UpstreamPool};
 
-/// A permitted request with a slot on its connection's pool and its body under a cap.
-pub(super) struct Prepared<'r> {
-    pub(super) permitted: Permitted<'r>,
-    pub(super) body: UnsentBody<'r>,
-    pub(super) slot: RequestSlot,
-    pub(super) credential: Arc<Credential>,
-}
-
-/// Refuses a request that exceeds a limit. Otherwise puts its body under a cap, and takes a slot of
-/// the connection.
-pub(super) async fn prepare<'r>(
-    permitted: Permitted<'r>,
+/// Refuses a request that exceeds a limit. Otherwise puts its body under a cap.
+pub(super) fn prepare<'r>(
+    permitted: &Permitted<'_>,
     incoming: RequestBody,
     resources: &'r ConnectionResources,
     limits: Limits<'_>,
-) -> Result<Prepared<'r>, Refusal> {
+) -> Result<UnsentBody<'r>, Refusal> {
     let credential = &resources.credential;
     if credential.is_exposed() {
         return Err(ExchangeError::Exposed.into());
     }
-    let framing = request_framing(&permitted, &incoming);
+    let framing = request_framing(permitted, &incoming);
     // A body that is signed is held whole, so it must fit into the connection's share.
     let cap = if credential.signing_key().is_some() {
         BodyCap::for_held_body(limits.body_cap, CapReason::Signing)
@@ -56,17 +47,7 @@ pub(super) async fn prepare<'r>(
     // The body's size is checked before the limits: a request that can never succeed must not be
     // answered with a retryable 503.
     limits.in_flight.refuse_over_limit()?;
-    let caps = &permitted.entry().connection.caps;
-    let slot = resources.pool.acquire_slot().await.ok_or_else(|| {
-        Refusal::new(
-            RefusalCode::Overloaded,
-            format!(
-                "The connection's `max_concurrent_requests` is {}, and as many requests are in flight. Send the request again once one of them has ended.",
-                caps.concurrency.requests()
-            ),
-        )
-    })?;
-    let exchange_timeout = caps.timeout.duration();
+    let exchange_timeout = permitted.entry().connection.caps.timeout.duration();
     let body = (framing != Framing::Absent).then(|| {
         // Boxed: a body is moved several times until it is sent, and most requests have none.
         Box::new(AgentBody::new(
@@ -77,17 +58,33 @@ pub(super) async fn prepare<'r>(
             limits.request.track_agent_body(),
         ))
     });
-    Ok(Prepared {
-        permitted,
-        body: UnsentBody {
-            framing,
-            body,
-            cap: cap.bytes,
-            share: &resources.body_share,
-        },
-        slot,
-        credential: Arc::clone(credential),
+    Ok(UnsentBody {
+        framing,
+        body,
+        cap: cap.bytes,
+        share: &resources.body_share,
     })
+}
+
+/// Takes one of the slots of the connection (`max_concurrent_requests`). Refuses the request if
+/// none becomes free.
+pub(super) async fn acquire_slot(
+    permitted: &Permitted<'_>,
+    pool: &UpstreamPool,
+) -> Result<RequestSlot, Refusal> {
+    let slot = pool.acquire_slot().await;
+    slot.ok_or_else(|| refuse_without_slot(&permitted.entry().connection))
+}
+
+#[cold]
+fn refuse_without_slot(connection: &Connection) -> Refusal {
+    Refusal::new(
+        RefusalCode::Overloaded,
+        format!(
+            "The connection's `max_concurrent_requests` is {}, and as many requests are in flight. Send the request again once one of them has ended.",
+            connection.caps.concurrency.requests()
+        ),
+    )
 }
 
 /// The limits of a request, and the counters that they use.

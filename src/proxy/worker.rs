@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::admission::Admission;
 use super::body_budget::BodyBudget;
-use super::connections::{ConnectionResources, WorkerConnection, WorkerConnections};
+use super::connections::{ConnectionResources, WorkerConnections};
 use super::mcp::{McpServer, ToolNames};
 use super::request_id::RequestIds;
 use crate::credential::Credentials;
@@ -89,12 +89,13 @@ impl Proxy {
     /// Returns the resources of a connection, which its first permitted request creates.
     pub(super) fn connection_resources(
         &self,
-        connection: WorkerConnection,
+        existing: Option<Arc<ConnectionResources>>,
         entry: &ConnectionEntry,
+        recorder: &Recorder,
     ) -> Arc<ConnectionResources> {
-        match connection.resources {
+        match existing {
             Some(resources) => resources,
-            None => self.create_resources(entry, &connection.recorder),
+            None => self.create_resources(entry, recorder),
         }
     }
 
