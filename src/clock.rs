@@ -1,8 +1,9 @@
 //! The clock that decides when tokens expire, and the one that measures exchanges.
 //!
-//! Tokens need a clock that also runs while the machine is suspended. `CLOCK_MONOTONIC`, and with it the `Instant` of `std` and `tokio`, stops during suspension
-//! (clock_gettime(2)), so a token that is measured on it would look valid for hours after its
-//! expiry. `CLOCK_BOOTTIME` keeps running, and like the monotonic clock it cannot be set.
+//! Tokens need a clock that also runs while the machine is suspended. `CLOCK_MONOTONIC`, and with
+//! it the `Instant` of `std` and `tokio`, stops during suspension (clock_gettime(2)), so a token
+//! that is measured on it would look valid for hours after its expiry. `CLOCK_BOOTTIME` keeps
+//! running, and like the monotonic clock it cannot be set.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};

@@ -66,8 +66,8 @@ pub struct AccessRecord {
     pub via: Option<&'static str>,
     /// The method as sent; `None` if the head could not be parsed.
     pub method: Option<Method>,
-    /// The target as sent, without a scheme and a host; `None` if it has no path. Its query is never
-    /// written.
+    /// The target as sent, without a scheme and a host; `None` if it has no path. Its query is
+    /// never written.
     pub target: Option<PathAndQuery>,
     /// The status that was sent to the agent.
     pub status: Option<StatusCode>,
