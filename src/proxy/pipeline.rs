@@ -158,13 +158,13 @@ impl ListenerService {
 
         // Prepare: every refusal that does not need the upstream is made before anything is
         // dialled.
-        let limits = Limits {
+        let mut limits = Limits {
             body_cap: shared.body_cap,
             in_flight: &exchange.in_flight,
             request: &mut exchange.request,
             timers,
         };
-        let body = prepare(&permitted, incoming, &resources, limits)?;
+        let body = prepare(&permitted, incoming, &resources, &mut limits)?;
         let slot = acquire_slot(&permitted, &resources.pool).await?;
 
         // Forward: the only stage that uses the credential, and the only one that sends.

@@ -25,7 +25,7 @@ pub(super) fn prepare<'r>(
     permitted: &Permitted<'_>,
     incoming: RequestBody,
     resources: &'r ConnectionResources,
-    limits: Limits<'_>,
+    limits: &mut Limits<'_>,
 ) -> Result<UnsentBody<'r>, Refusal> {
     let credential = &resources.credential;
     if credential.is_exposed() {

@@ -170,7 +170,7 @@ mod tests {
         let generated: Vec<_> = (0..2000).map(|_| ids.generate()).collect();
         let texts: HashSet<_> = generated.iter().map(RequestId::as_str).collect();
         assert_eq!(texts.len(), 2000);
-        let worker = &generated[0].as_str()[..WORKER_DIGITS];
+        let worker = generated[0].as_str().get(..WORKER_DIGITS).unwrap();
         assert!(
             texts
                 .iter()

@@ -298,12 +298,13 @@ fn the_exposition_text_stays_the_same() {
         one.recorder("erp", ["/\"quoted\"\\"]),
     ];
     for (recorder, milliseconds) in recorders.iter().zip([3, 40, 400]) {
-        let ended = ended_exchange(Some(0), 200);
+        let (ended, life) = (
+            ended_exchange(Some(0), 200),
+            Duration::from_millis(milliseconds),
+        );
         recorder.record(&EndedExchange {
             was_signed: milliseconds == 40,
-            ended: ended
-                .begun
-                .saturating_add(Duration::from_millis(milliseconds)),
+            ended: ended.begun.saturating_add(life),
             ..ended
         });
         recorder.record(&refused_exchange(
