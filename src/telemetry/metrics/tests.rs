@@ -31,6 +31,15 @@ fn ended_exchange(route: Option<usize>, status: u16) -> EndedExchange {
     }
 }
 
+/// Returns an exchange that took this long.
+fn exchange_of(duration: Duration) -> EndedExchange {
+    let exchange = ended_exchange(Some(0), 200);
+    EndedExchange {
+        ended: exchange.begun.saturating_add(duration),
+        ..exchange
+    }
+}
+
 fn refused_exchange(code: &'static str, status: StatusCode) -> EndedExchange {
     EndedExchange {
         status: Some(status),
@@ -298,14 +307,9 @@ fn the_exposition_text_stays_the_same() {
         one.recorder("erp", ["/\"quoted\"\\"]),
     ];
     for (recorder, milliseconds) in recorders.iter().zip([3, 40, 400]) {
-        let (ended, life) = (
-            ended_exchange(Some(0), 200),
-            Duration::from_millis(milliseconds),
-        );
         recorder.record(&EndedExchange {
             was_signed: milliseconds == 40,
-            ended: ended.begun.saturating_add(life),
-            ..ended
+            ..exchange_of(Duration::from_millis(milliseconds))
         });
         recorder.record(&refused_exchange(
             "overloaded",
