@@ -12,7 +12,8 @@ use divan::{Bencher, black_box};
 use egressd::domain::ConnectionId;
 use egressd::telemetry::access_log::{AccessFilter, AccessLines, AccessLog, AccessRecord};
 use egressd::telemetry::{LineFormat, ProblemLog, RequestOutcome};
-use http::{Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
 
 fn main() {
@@ -30,7 +31,9 @@ fn record() -> AccessRecord {
         route: Some("GET /v1/users/{id}/orders".to_owned()),
         via: None,
         method: Some(Method::GET),
-        uri: Some(Uri::from_static("/crm/v1/users/4711/orders?limit=20")),
+        target: Some(PathAndQuery::from_static(
+            "/crm/v1/users/4711/orders?limit=20",
+        )),
         status: Some(StatusCode::OK),
         code: None,
         outcome: RequestOutcome::Forwarded,

@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use divan::{Bencher, black_box};
+use egressd::clock::MonotonicTime;
 use egressd::telemetry::RequestOutcome;
 use egressd::telemetry::metrics::{EndedExchange, GaugeValues, MethodLabel, Metrics, Recorder};
 use http::{Method, StatusCode};
@@ -21,7 +22,7 @@ const CONNECTIONS: usize = 500;
 const ROUTES: [&str; 3] = ["GET /things/{id}", "POST /things", "/other/"];
 
 fn forwarded() -> EndedExchange {
-    let begun = Instant::now();
+    let begun = MonotonicTime::now();
     EndedExchange {
         route: Some(0),
         method: MethodLabel::from_method(&Method::GET),
@@ -34,8 +35,8 @@ fn forwarded() -> EndedExchange {
         request_bytes: 0,
         response_bytes: 1024,
         begun,
-        answered: Some(begun + Duration::from_micros(300)),
-        ended: begun + Duration::from_micros(400),
+        answered: Some(begun.saturating_add(Duration::from_micros(300))),
+        ended: begun.saturating_add(Duration::from_micros(400)),
     }
 }
 

@@ -307,9 +307,10 @@ fn the_exposition_text_stays_the_same() {
         one.recorder("erp", ["/\"quoted\"\\"]),
     ];
     for (recorder, milliseconds) in recorders.iter().zip([3, 40, 400]) {
+        let ended = exchange_of(Duration::from_millis(milliseconds));
         recorder.record(&EndedExchange {
             was_signed: milliseconds == 40,
-            ..exchange_of(Duration::from_millis(milliseconds))
+            ..ended
         });
         recorder.record(&refused_exchange(
             "overloaded",
@@ -319,7 +320,7 @@ fn the_exposition_text_stays_the_same() {
             status: None,
             outcome: RequestOutcome::AgentCancelled,
             method: MethodLabel::OTHER,
-            ..ended
+            ..ended_exchange(Some(0), 200)
         });
     }
     recorders[0].record(&EndedExchange {
