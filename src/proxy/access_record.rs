@@ -7,16 +7,23 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Method};
 
 use super::accounting::{RequestProgress, ResponseProgress};
-use super::listener::ListenerLog;
 use super::request_id::RequestId;
 use crate::clock::MonotonicTime;
 use crate::domain::Connection;
 use crate::reflection;
 use crate::snapshot::ConnectionEntry;
-use crate::telemetry::AccessRecord;
+use crate::telemetry::{AccessLog, AccessRecord};
 
 /// The longest request id of an upstream that is logged, in bytes.
 const MAX_UPSTREAM_ID: usize = 128;
+
+/// The access log for the exchanges of one listener on one worker. Each exchange counts a reference
+/// to it. It is not shared between workers, so that they do not write to the same cache line.
+pub(super) struct ListenerLog {
+    pub(super) log: AccessLog,
+    /// The address of the listener, as the settings have it.
+    pub(super) address: Arc<str>,
+}
 
 /// The parts of an access record that only the heads have, kept until the exchange ends.
 pub(super) struct PendingRecord {

@@ -7,11 +7,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::request::Parts;
 
-use super::access_record::{ExchangeSummary, PendingRecord};
+use super::access_record::{ExchangeSummary, ListenerLog, PendingRecord};
 use super::accounting::{RequestProgress, ResponseProgress};
 use super::admission::{Admission, InFlight};
 use super::code::RefusalCode;
-use super::listener::ListenerLog;
 use super::request_id::RequestId;
 use crate::clock::MonotonicTime;
 use crate::snapshot::ConnectionEntry;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::access_record::ListenerLog;
 use super::discovery::ListingCache;
 use super::worker::Proxy;
 use crate::domain::ListenerScope;
-use crate::telemetry::AccessLog;
 
 /// A listener for agents.
 #[derive(Clone)]
@@ -28,14 +28,6 @@ pub struct ListenerService {
     pub(super) log: Option<Arc<ListenerLog>>,
     /// The scope of the listener, for messages that are answered by other tasks.
     pub(super) shared_scope: Arc<ListenerScope>,
-}
-
-/// The access log for the exchanges of one listener on one worker. Each exchange counts a reference
-/// to it. It is not shared between workers, so that they do not write to the same cache line.
-pub(super) struct ListenerLog {
-    pub(super) log: AccessLog,
-    /// The address of the listener, as the settings have it.
-    pub(super) address: Arc<str>,
 }
 
 impl ListenerService {

@@ -73,9 +73,8 @@ use crate::clock::MonotonicTime;
 pub const TICK: Duration = Duration::from_millis(50);
 /// The time for which a closing socket is read, and for which a last event can be written.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The milliseconds for which a socket that waits for a request is kept after the process begins to
-/// stop: long enough that a request on it gets an answer, and short enough that its agent sends the
-/// next one elsewhere.
+/// The milliseconds for which an idle socket is kept after the process begins to stop: a request on
+/// it still gets an answer, and its agent soon sends the next one elsewhere.
 const DRAIN_IDLE_TIMEOUT: u64 = 5_000;
 
 /// The time limits of every socket of a listener.
