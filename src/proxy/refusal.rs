@@ -63,7 +63,7 @@ pub struct Refusal {
     detail: Cow<'static, str>,
     proxy_status: &'static str,
     cause: Option<&'static str>,
-    /// `true` if a repetition of the request can help and is safe.
+    /// `true` if a retry of the request can help and is safe.
     is_retryable: bool,
     /// `true` if a byte of the request may have reached the upstream.
     was_sent: bool,
@@ -127,7 +127,7 @@ impl Refusal {
     }
 
     /// States that a byte of the request may have reached the upstream, so the upstream may have
-    /// processed the request. A repetition is then safe only if the method is one of those that
+    /// processed the request. A retry is then safe only if the method is one of those that
     /// agents and upstreams treat as idempotent (RFC 9110 §9.2.2).
     pub(super) fn after_sending(mut self, method: &Method) -> Self {
         self.was_sent = true;

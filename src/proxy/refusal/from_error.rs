@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_of_a_sent_request_must_be_safe() {
+    fn a_retry_of_a_sent_request_must_be_safe() {
         let deadline = ExchangeError::DeadlineExceeded(Duration::from_secs(5));
         for error in [
             deadline,
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_that_cannot_help_is_not_advised() {
+    fn a_retry_that_cannot_help_is_not_advised() {
         for error in [
             Failure::Tls(TlsFault::Certificate("expired")).into(),
             Failure::Tls(TlsFault::CertificateRequired).into(),

@@ -46,7 +46,7 @@ class Row:
     routes: tuple = ()
     # The virtual environment of a client in Python.
     venv: str = "python"
-    # A sentence in the documentation, behind the lines.
+    # A sentence in the documentation, after the lines.
     note: str = ""
     # A limit against a client that hangs. A busy machine needs several times the usual ten seconds.
     seconds: int = 240
@@ -80,7 +80,7 @@ ROWS = [
     Row("litellm", "LiteLLM (Python)", MODELS, "python/with_litellm.py", "openai", "litellm", fast=False, sdk=True),
     Row("crewai", "CrewAI (Python)", MODELS, "python/with_crewai.py", "openai", "crewai", fast=False, sdk=True, venv="crewai"),
     Row("vercel-ai", "Vercel AI SDK (JavaScript)", MODELS, "node/with_vercel.mjs", "openai", "ai", sdk=True,
-        note="`maxRetries: 0` in the call turns repetitions off."),
+        note="`maxRetries: 0` in the call turns retries off."),
     Row("mcp-python", "MCP SDK (Python)", MODELS, "python/with_mcp.py", "mcp", "mcp",
         note="The client first probes the server for a newer revision of the protocol, so it sends two requests. Its error "
         "contains no part of a refusal; the access log of egressd has the code, and `curl -i` shows the document."),
@@ -90,17 +90,17 @@ ROWS = [
         note="Octokit ignores a body that ends too early."),
     Row("pygithub", "PyGithub (Python)", SERVICES, "python/with_pygithub.py", "github", "PyGithub", sdk=True, mounted=True,
         routes=("/repos/{path...}",),
-        note="`retry=None` turns repetitions off. Objects contain URLs of the API, which PyGithub does not accept with this base "
+        note="`retry=None` turns retries off. Objects contain URLs of the API, which PyGithub does not accept with this base "
         "URL. Objects that are created with `lazy=True` contain none."),
     Row("stripe-python", "stripe (Python)", SERVICES, "python/with_stripe.py", "stripe", "stripe", sdk=True),
     Row("stripe-node", "stripe (Node)", SERVICES, "node/with_stripe.mjs", "stripe", "stripe", sdk=True, mounted=True,
         routes=("/v1/customers/{id}",),
-        note="`maxNetworkRetries: 0` turns repetitions off."),
+        note="`maxNetworkRetries: 0` turns retries off."),
     Row("slack", "slack_sdk (Python)", SERVICES, "python/with_slack.py", "slack", "slack_sdk", sdk=True),
     Row("databricks", "databricks-sdk (Python)", SERVICES, "python/with_databricks.py", "databricks", "databricks-sdk",
         fast=False, sdk=True,
         mounted=True, routes=("/api/2.1/clusters/get", "/api/2.0/fs/files/{path...}"),
-        note="The client repeats requests that are answered with 503 until `retry_timeout_seconds`, by default 300."),
+        note="The client retries requests that are answered with 503 until `retry_timeout_seconds`, by default 300."),
     Row("notion-python", "notion-client (Python)", SERVICES, "python/with_notion.py", "notion", "notion-client", sdk=True,
         note="`error.body` is the document of the refusal."),
     Row("notion-node", "Notion (JavaScript)", SERVICES, "node/with_notion.mjs", "notion", "@notionhq/client", sdk=True,
@@ -109,7 +109,7 @@ ROWS = [
     Row("git", "git", TOOLS, "shell/git.sh", "git", version=("git", "--version"), fast=False,
         note="With `GIT_CURL_VERBOSE=1`, git shows the headers of a refusal, which have its code."),
     Row("npm", "npm", TOOLS, "shell/npm.sh", "npm", version=("npm", "--version"),
-        note="`npm config set fetch-retries 0` turns repetitions off."),
+        note="`npm config set fetch-retries 0` turns retries off."),
     Row("pip", "pip", TOOLS, "shell/pip.sh", "pypi", version=("{clients}/python/bin/python", "-m", "pip", "--version"),
         note="With `-vv`, pip shows the status and the code of a refusal."),
     Row("own-mcp-python", "MCP SDK (Python), as client of `/mcp`", OWN, "python/own_mcp.py", package="mcp", fast=False),

@@ -11,7 +11,7 @@ def options_of(base, **more):
     options = ClaudeAgentOptions(env={"ANTHROPIC_BASE_URL": base, "ANTHROPIC_API_KEY": api_key}, **more)
     # end
     options.env["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"] = "1"
-    # The default, ten repetitions, takes minutes.
+    # The default, ten retries, takes minutes.
     options.env["CLAUDE_CODE_MAX_RETRIES"] = "2"
     options.model, options.max_turns = "claude-sonnet-4-5", 3
     return options
