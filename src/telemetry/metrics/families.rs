@@ -82,7 +82,7 @@ families! {
     SIGNED_REQUESTS: COUNTER "egressd_signed_requests_total"
         "Requests that were sent to upstreams with a webhook signature.";
     DROPPED_REFERENCES: COUNTER "egressd_references_dropped_total"
-        "References in header fields of responses that were removed, because they could not be parsed or led to egressd.";
+        "References in header fields of responses, and parameters of links, that were removed, because they were not clear, led to egressd, or exceeded the 1 MiB that the references of one response may take.";
     TOKEN_REQUESTS: COUNTER "egressd_oauth_token_requests_total"
         "Requests to OAuth token endpoints, by result. Connections with the same credential share them, and each shows the shared count.";
     TOKEN_EXPIRY: GAUGE "egressd_oauth_token_expiry_timestamp_seconds"
