@@ -75,7 +75,7 @@ fn append_text(at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
     // `write!` to a `Vec` cannot fail.
     let _written = writeln!(
         into,
-        "{} {} {} {} {} {} {} {} ms {} B up {} B down {} {} {}",
+        "{} {} {} {} {} {} {} {} ms {} B up {} B down {} {} {} {}",
         Time(at),
         record.status.as_ref().map_or("-", |status| status.as_str()),
         shown_method(record).unwrap_or("-").escape_default(),
@@ -87,6 +87,7 @@ fn append_text(at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         record.request_bytes,
         record.response_bytes,
         record.listener.as_deref().unwrap_or("-").escape_default(),
+        record.via.unwrap_or("-"),
         record.request_id,
         // Last, because it may contain spaces.
         record.upstream_request_id.as_deref().unwrap_or("-"),

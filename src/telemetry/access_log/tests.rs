@@ -57,16 +57,18 @@ fn a_line_has_every_key() {
     );
     assert_eq!(
         format_line(LineFormat::Text, &record),
-        "1970-01-01T00:00:00.000000Z 403 GET /crm/a - route_not_allowed refused 1.500 ms 0 B up 12 B down 127.0.0.1:0 r-1 -\n"
+        "1970-01-01T00:00:00.000000Z 403 GET /crm/a - route_not_allowed refused 1.500 ms 0 B up 12 B down 127.0.0.1:0 - r-1 -\n"
     );
     record.status = None;
     record.upstream = Some(Duration::from_millis(2));
     record.upstream_request_id = Some("their own".into());
+    record.via = Some("mcp");
     assert_eq!(json(&record)["status"], Value::Null);
     assert_eq!(json(&record)["upstream_ms"], 2.0);
+    assert_eq!(json(&record)["via"], "mcp");
     assert_eq!(json(&record)["upstream_request_id"], "their own");
     let text = format_line(LineFormat::Text, &record);
-    assert!(text.contains("Z - GET ") && text.ends_with(" r-1 their own\n"));
+    assert!(text.contains("Z - GET ") && text.ends_with(" mcp r-1 their own\n"));
 }
 
 #[test]
