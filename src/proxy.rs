@@ -38,6 +38,7 @@ mod negotiation;
 mod panics;
 mod pipeline;
 mod prepare;
+mod reference_fields;
 // For `fuzz/fuzz_targets/references.rs`.
 pub mod references;
 pub mod refusal;

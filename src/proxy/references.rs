@@ -12,38 +12,13 @@ mod link;
 mod refresh;
 mod resolver;
 
-use http::header::{CONTENT_LOCATION, LINK, LOCATION, REFRESH};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderValue};
 
 use self::resolver::Resolver;
+use super::reference_fields::{REFERENCE_FIELDS, Syntax};
 use super::response_fields::rewrite_values;
 use crate::domain::BaseUrl;
-
-/// The fields that are rewritten, and their syntax.
-const FIELDS: [(HeaderName, Syntax); 8] = [
-    (LOCATION, Syntax::Reference),
-    (CONTENT_LOCATION, Syntax::Reference),
-    (LINK, Syntax::Links),
-    (REFRESH, Syntax::Refresh),
-    // The state of a long-running operation (Azure REST API guidelines).
-    (named("operation-location"), Syntax::Reference),
-    (named("azure-asyncoperation"), Syntax::Reference),
-    // The session of a resumable upload (Google APIs).
-    (named("x-goog-upload-url"), Syntax::Reference),
-    (named("x-goog-upload-control-url"), Syntax::Reference),
-];
-
-/// The syntax of a field's value.
-#[derive(Clone, Copy)]
-enum Syntax {
-    /// One reference.
-    Reference,
-    /// A list of links (RFC 8288).
-    Links,
-    /// A number of seconds and maybe a reference (HTML Standard, "shared declarative refresh").
-    Refresh,
-}
 
 /// The request that the references of its response are relative to, and the names of egressd, which
 /// no reference may lead to.
@@ -100,7 +75,7 @@ impl From<Option<Vec<u8>>> for Rewritten {
 pub fn rewrite(context: &ReferenceContext<'_>, headers: &mut HeaderMap) -> u64 {
     let resolver = Resolver::new(context);
     let mut dropped = 0;
-    for (name, syntax) in &FIELDS {
+    for (name, syntax) in &REFERENCE_FIELDS {
         if !headers.contains_key(name) {
             continue;
         }
@@ -123,10 +98,6 @@ pub fn rewrite(context: &ReferenceContext<'_>, headers: &mut HeaderMap) -> u64 {
 fn is_undelimited(reference: &[u8]) -> bool {
     let may_delimit = |b: &u8| b.is_ascii_control() || b" \"<>\\^`{|}".contains(b);
     !reference.iter().any(may_delimit)
-}
-
-const fn named(name: &'static str) -> HeaderName {
-    HeaderName::from_static(name)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, SET_COOKIE, X_CONTENT_TY
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list_syntax::hop_by_hop_names;
+use super::reference_fields::is_reference_field;
 use super::request_fields::is_alike;
 use crate::domain::Connection;
 
@@ -17,21 +18,6 @@ const DROPPED_PREFIXES: [&str; 4] = [
 
 /// The beginnings of names that only egressd may use.
 const OWN_PREFIXES: [&str; 2] = ["x-egressd-", "proxy-"];
-
-/// Returns whether fields of this name hold references, which are rewritten for the agent.
-pub(super) fn is_reference_field(name: &str) -> bool {
-    matches!(
-        name,
-        "location"
-            | "content-location"
-            | "link"
-            | "refresh"
-            | "operation-location"
-            | "azure-asyncoperation"
-            | "x-goog-upload-url"
-            | "x-goog-upload-control-url"
-    )
-}
 
 /// Returns whether a response field of this name does not reach the agent: hop-by-hop and framing
 /// fields, which egressd sets itself, cookies, fields that only egressd may set, and fields that

@@ -13,8 +13,9 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list_syntax::field_members;
+use super::reference_fields::is_reference_field;
 use super::request_id::X_REQUEST_ID;
-use super::response_fields::{is_dropped, is_reference_field};
+use super::response_fields::is_dropped;
 use crate::domain::Connection;
 
 /// Returns the value of `Trailer` for the agent, or `None` if trailers cannot reach it. `request`

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use url::Url;
 
 use self::readers::{leads_elsewhere, refresh_targets, targets};
-use super::{FIELDS, ReferenceContext, Syntax, rewrite};
+use super::{REFERENCE_FIELDS, ReferenceContext, Syntax, rewrite};
 use crate::domain::BaseUrl;
 
 const PORTS: [u16; 3] = [80, 8080, 9001];
@@ -135,7 +135,7 @@ fn check(value: &[u8]) -> Result<(), TestCaseError> {
     {
         let (host, prefix) = mount;
         let page = Url::parse(&format!("http://{host}{prefix}/a/b?q=1")).unwrap();
-        for (name, syntax) in &FIELDS {
+        for (name, syntax) in &REFERENCE_FIELDS {
             for rewritten in received(mount, base_url, name, value) {
                 let text = String::from_utf8_lossy(&rewritten);
                 let mut followed = match syntax {
