@@ -64,6 +64,12 @@ pub(super) struct McpServer {
     body_share: Arc<BudgetShare>,
 }
 
+/// A request to `/mcp`, whose body is unread.
+pub(super) struct McpRequest<'s> {
+    pub(super) server: &'s McpServer,
+    pub(super) body: RequestBody,
+}
+
 impl McpServer {
     /// Creates the server of a worker. A result contains at most this many bytes of a response.
     pub(super) fn new(

@@ -10,10 +10,11 @@ use http::{Method, Response};
 use http_body::Body as _;
 use tokio::sync::mpsc;
 
-use super::code::RefusalCode;
 use super::exchange::Exchange;
 use super::listener::ListenerService;
-use super::mcp::{AgentRequest, McpBody, PendingCall, ToolResponse, read_response, request_parts};
+use super::mcp::{
+    AgentRequest, McpBody, McpRequest, PendingCall, ToolResponse, read_response, request_parts,
+};
 use super::refusal::Refusal;
 use super::searched_body::SearchedBody;
 use crate::server::{RequestBody, SocketTimers};
@@ -25,19 +26,16 @@ impl ListenerService {
     pub(super) async fn serve_mcp(
         &self,
         head: &Parts,
-        incoming: RequestBody,
+        request: McpRequest<'_>,
         exchange: &mut Exchange,
         timers: &Arc<SocketTimers>,
     ) -> Result<Response<McpBody>, Refusal> {
         let worker = &*self.worker;
-        let Some(mcp) = &worker.mcp else {
-            // The pipeline has checked this.
-            return Err(Refusal::new(RefusalCode::ConnectionNotFound, "MCP is off."));
-        };
+        let McpRequest { server, body } = request;
         exchange.in_flight.refuse_over_limit()?;
         let message = if head.method == Method::POST {
             let cap = worker.shared.body_cap;
-            mcp.read_message(incoming, cap, exchange, timers).await?
+            server.read_message(body, cap, exchange, timers).await?
         } else {
             Bytes::new()
         };
@@ -47,14 +45,14 @@ impl ListenerService {
             scope: Arc::clone(&self.shared_scope),
             calls: sender,
         };
-        let mut answered = pin!(mcp.answer(head, message, agent));
+        let mut answered = pin!(server.answer(head, message, agent));
         let mut has_called = false;
         let response = loop {
             tokio::select! {
                 response = &mut answered => break response,
                 Some(call) = calls.recv() => {
                     has_called = true;
-                    let max_bytes = mcp.max_result_bytes();
+                    let max_bytes = server.max_result_bytes();
                     let PendingCall { request, reply } = call;
                     let called = self.send_call(head, request, exchange, timers).await;
                     let response = match called {

@@ -21,6 +21,7 @@ use super::forward::{ForwardContext, forward};
 use super::head_refusals::{head_refusal, replace_query, response_bytes};
 use super::identify::{Addressed, OwnResource, address, identify, named_entry};
 use super::listener::ListenerService;
+use super::mcp::McpRequest;
 use super::panics;
 use super::prepare::{Limits, acquire_slot, prepare};
 use super::refusal::Refusal;
@@ -79,8 +80,8 @@ impl Serve for ListenerService {
                 send_generated(response, &head.method, exchange, timers)
             }
             // Boxed: few requests get here, and the future is large.
-            Ok(PipelineOutcome::Mcp(incoming)) => {
-                Box::pin(self.answer_mcp(&head, incoming, exchange, timers)).await
+            Ok(PipelineOutcome::Mcp(request)) => {
+                Box::pin(self.answer_mcp(&head, request, exchange, timers)).await
             }
             Err(interruption) => {
                 let response = refuse(interruption, &head, &mut exchange, &timers);
@@ -104,13 +105,13 @@ impl Serve for ListenerService {
 
 impl ListenerService {
     /// Runs the stages in order. Each takes the type that the previous one made.
-    async fn run_stages(
-        &self,
+    async fn run_stages<'s>(
+        &'s self,
         head: &Parts,
         incoming: RequestBody,
         exchange: &mut Exchange,
         timers: &Arc<SocketTimers>,
-    ) -> Result<PipelineOutcome, Refusal> {
+    ) -> Result<PipelineOutcome<'s>, Refusal> {
         let worker = &*self.worker;
         let shared = &*worker.shared;
 
@@ -133,10 +134,13 @@ impl ListenerService {
                         listing.map(|list| GeneratedBody::Filled(Box::new(list))),
                     ));
                 }
-                Some(OwnResource::Mcp) if worker.mcp.is_some() => {
-                    return Ok(PipelineOutcome::Mcp(incoming));
+                Some(OwnResource::Mcp) => {
+                    if let Some(server) = &worker.mcp {
+                        let body = incoming;
+                        return Ok(PipelineOutcome::Mcp(McpRequest { server, body }));
+                    }
                 }
-                Some(OwnResource::Mcp) | None => {}
+                None => {}
             }
             // Identify: the connection is found before its routes are checked, so that a refusal
             // counts for it.
@@ -184,12 +188,12 @@ impl ListenerService {
     async fn answer_mcp(
         &self,
         head: &Parts,
-        incoming: RequestBody,
+        request: McpRequest<'_>,
         mut exchange: Exchange,
         timers: Arc<SocketTimers>,
     ) -> Response<ResponseBody> {
         let answered = {
-            let answering = pin!(self.serve_mcp(head, incoming, &mut exchange, &timers));
+            let answering = pin!(self.serve_mcp(head, request, &mut exchange, &timers));
             within_limits(answering, &timers, &self.worker.shared.metrics).await
         };
         match answered {
@@ -266,12 +270,11 @@ enum Interruption {
 }
 
 /// The result of the stages for a request that is not refused.
-enum PipelineOutcome {
+enum PipelineOutcome<'s> {
     /// The list of connections.
     Listing(Response<GeneratedBody>),
     Forwarded(Response<Box<SearchedBody>>, RequestSlot),
-    /// A request to `/mcp`, whose body is unread.
-    Mcp(RequestBody),
+    Mcp(McpRequest<'s>),
 }
 
 /// Records a refusal, and returns its response.

@@ -8,7 +8,7 @@ use crate::snapshot::Snapshot;
 
 /// The most subscriptions of one worker. Each holds a socket and two tasks as long as the client
 /// listens, and does not count as a request in flight.
-const MAX_SUBSCRIPTIONS: usize = 256;
+pub(super) const MAX_SUBSCRIPTIONS: usize = 256;
 
 /// The state that subscriptions wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl ListChanges {
 }
 
 impl Subscriptions {
-    /// Begins a subscription; `None` if there are already too many.
+    /// Begins a subscription; `None` if there are already [`MAX_SUBSCRIPTIONS`].
     pub(super) fn begin(&self) -> Option<Subscription> {
         let mut state = self.state.clone();
         // Changes from before the subscription are not announced to this client.

@@ -13,7 +13,7 @@ use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use tokio::sync::{mpsc, oneshot};
 
 use super::calls::PendingCall;
-use super::changes::{Change, Subscriptions};
+use super::changes::{Change, MAX_SUBSCRIPTIONS, Subscriptions};
 use super::instructions::instructions;
 use super::listing::{ToolNames, list_page};
 use super::result;
@@ -147,7 +147,10 @@ impl ServerHandler for Handler {
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let Some(mut subscription) = self.subscriptions.begin() else {
-            return Err(ErrorData::internal_error("too many subscriptions", None));
+            let message = format!(
+                "a worker of egressd allows at most {MAX_SUBSCRIPTIONS} subscriptions; end another one, or call tools/list from time to time"
+            );
+            return Err(ErrorData::internal_error(message, None));
         };
         loop {
             let change = tokio::select! {
