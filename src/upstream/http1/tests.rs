@@ -83,13 +83,19 @@ impl http_body::Body for ScriptedPieces {
 }
 
 fn pieces(pieces: &[&[u8]], then: AfterPieces) -> Option<ScriptedPieces> {
-    Some(ScriptedPieces(
-        pieces
-            .iter()
-            .map(|piece| Bytes::copy_from_slice(piece))
-            .collect(),
-        then,
-    ))
+    let pieces = pieces.iter().map(|piece| Bytes::copy_from_slice(piece));
+    Some(ScriptedPieces(pieces.collect(), then))
+}
+
+/// Returns the head of a POST request without fields.
+fn post_head(framing: Framing) -> RequestHead<'static> {
+    RequestHead {
+        method: &Method::POST,
+        target: &[b"/"],
+        authority: "h",
+        fields: &[],
+        framing,
+    }
 }
 
 async fn send(
@@ -253,13 +259,7 @@ impl http_body::Body for DelayedBody {
 #[tokio::test]
 async fn a_head_and_a_small_body_are_sent_in_one_write() {
     let (socket, mut upstream) = pipe(1 << 20);
-    let head = RequestHead {
-        method: &Method::POST,
-        target: &[b"/"],
-        authority: "h",
-        fields: &[],
-        framing: Framing::Length(3),
-    };
+    let head = post_head(Framing::Length(3));
     let body = Some(DelayedBody(Some(Bytes::from_static(b"abc")), false));
     let sent = AtomicBool::default();
     let sending = exchange(

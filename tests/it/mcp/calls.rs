@@ -26,6 +26,11 @@ fn plan(up: &Upstream) -> crate::support::sidecar::Plan {
     Sidecar::with(crm)
 }
 
+/// Calls the tool of `GET /users/{id}` with the newest revision.
+fn call_user(sidecar: &Sidecar) -> Value {
+    Client::connect(sidecar).call("crm_get_users_id", &json!({"id": "1"}))
+}
+
 fn summary(result: &Value) -> &str {
     texts(result).last().copied().unwrap_or_default()
 }
@@ -152,8 +157,7 @@ fn a_failed_request_is_an_error_of_the_tool() {
     let up = Upstream::reply(
         "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nnope\n",
     );
-    let sidecar = sidecar(&up);
-    let result = Client::connect(&sidecar).call("crm_get_users_id", &json!({"id": "1"}));
+    let result = call_user(&sidecar(&up));
     assert_eq!(result["isError"], true);
     assert_eq!(
         texts(&result),
@@ -162,8 +166,7 @@ fn a_failed_request_is_an_error_of_the_tool() {
     let away = connection("crm")
         .allow("GET /users/{id}")
         .base_url("https://does-not-exist.invalid");
-    let sidecar = Sidecar::with(away).start();
-    let result = Client::connect(&sidecar).call("crm_get_users_id", &json!({"id": "1"}));
+    let result = call_user(&Sidecar::with(away).start());
     assert_eq!(result["isError"], true);
     assert_eq!(result["structuredContent"]["code"], "upstream_unreachable");
 }
@@ -254,8 +257,7 @@ fn upstream_with(content_type: &str, body: &[u8]) -> Upstream {
 fn bodies_are_shown_by_their_type() {
     for (content_type, body, shown, line) in BODIES {
         let up = upstream_with(content_type, body);
-        let sidecar = sidecar(&up);
-        let result = Client::connect(&sidecar).call("crm_get_users_id", &json!({"id": "1"}));
+        let result = call_user(&sidecar(&up));
         let line = format!("HTTP 200 OK{line}");
         let expected: Vec<&str> = shown.into_iter().chain([line.as_str()]).collect();
         assert_eq!(texts(&result), expected, "{content_type}");
@@ -290,7 +292,7 @@ fn a_long_body_is_cut_and_the_upstream_is_not_read_further() {
         while wire.send("b".repeat(10_000)) {}
     });
     let sidecar = plan(&up).setting("mcp.max_result_bytes", 1024).start();
-    let result = Client::connect(&sidecar).call("crm_get_users_id", &json!({"id": "1"}));
+    let result = call_user(&sidecar);
     let line = "HTTP 200 OK, content-type: text/plain, 9000000 bytes, of which only the first 1024 are shown (the operator's setting `mcp.max_result_bytes`)";
     assert_eq!(texts(&result), [&"a".repeat(1023), line]);
     assert_eq!(result["isError"], false);
@@ -318,8 +320,7 @@ fn a_body_that_breaks_off_is_an_error_with_its_beginning() {
     let up = Upstream::reply_then_close(
         "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100\r\n\r\nhalf",
     );
-    let sidecar = sidecar(&up);
-    let result = Client::connect(&sidecar).call("crm_get_users_id", &json!({"id": "1"}));
+    let result = call_user(&sidecar(&up));
     assert_eq!(result["isError"], true);
     assert_eq!(texts(&result)[0], "half");
     let start = "HTTP 200 OK, content-type: text/plain. The response is incomplete: ";
@@ -371,7 +372,7 @@ fn a_call_ends_when_the_agent_leaves() {
 fn one_request_in_flight_is_one_call() {
     let up = Upstream::echo();
     let sidecar = plan(&up).setting("proxy.max_in_flight", 1).start();
-    let result = Client::connect(&sidecar).call("crm_get_users_id", &json!({"id": "1"}));
+    let result = call_user(&sidecar);
     assert_eq!(result["isError"], false, "{result}");
 }
 

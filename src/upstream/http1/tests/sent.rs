@@ -4,25 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use http::Method;
 use rustls::{AlertDescription, Error};
 use tokio::io::AsyncReadExt as _;
 
-use super::{AfterPieces, RecordingPool, exchange, pieces, pipe};
+use super::{AfterPieces, RecordingPool, exchange, pieces, pipe, post_head};
 use crate::upstream::failure::{Failure, TlsFault};
-use crate::upstream::head::{Framing, RequestHead};
+use crate::upstream::head::Framing;
 use crate::upstream::http1::socket_failure;
 
 #[tokio::test]
 async fn a_request_whose_body_fails_at_once_was_not_sent() {
     let (socket, mut upstream) = pipe(1 << 20);
-    let head = RequestHead {
-        method: &Method::POST,
-        target: &[b"/"],
-        authority: "h",
-        fields: &[],
-        framing: Framing::Length(3),
-    };
+    let head = post_head(Framing::Length(3));
     let sent = AtomicBool::default();
     let return_to = Arc::<RecordingPool>::default().socket_return();
     let body = pieces(&[], AfterPieces::Fail);

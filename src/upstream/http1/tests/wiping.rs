@@ -5,11 +5,11 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use http::HeaderName;
 use http::header::AUTHORIZATION;
-use http::{HeaderName, Method};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{AfterPieces, RecordingPool, exchange, pieces, pipe};
+use super::{AfterPieces, RecordingPool, exchange, pieces, pipe, post_head};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
 /// Reads the memory of this process from an address.
@@ -43,11 +43,8 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
             sensitive: true,
         }];
         let head = RequestHead {
-            method: &Method::POST,
-            target: &[b"/"],
-            authority: "h",
             fields: &fields,
-            framing,
+            ..post_head(framing)
         };
         let sent = exchange(
             socket,
