@@ -64,7 +64,7 @@ fn assert_code(reply: &Reply, events: &str, code: &str) {
 }
 
 #[test]
-fn after_the_deadline() {
+fn a_stream_is_cut_with_an_event_after_the_deadline() {
     // F-133
     let gate = Gate::new();
     let up = Upstream::sse(&gate);
@@ -80,7 +80,7 @@ fn after_the_deadline() {
 }
 
 #[test]
-fn after_the_upstream_broke_off() {
+fn a_stream_that_the_upstream_breaks_off_ends_with_an_event() {
     // F-133
     let up = broken(HEAD, &[FIRST]);
     for crm in unsearched_and_searched(&up) {
@@ -92,7 +92,7 @@ fn after_the_upstream_broke_off() {
 }
 
 #[test]
-fn after_the_upstream_reset_an_http2_stream() {
+fn an_http2_stream_that_the_upstream_resets_ends_with_an_event() {
     let up = Upstream::script_with_alpn(Alpn::H2, |wire| {
         if h2::accept_preface(wire)
             && let Some(stream) = h2::request(wire)
@@ -113,7 +113,7 @@ fn after_the_upstream_reset_an_http2_stream() {
 }
 
 #[test]
-fn before_the_first_event() {
+fn a_stream_that_breaks_off_before_its_first_event_has_one_event() {
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {
@@ -130,7 +130,7 @@ fn before_the_first_event() {
 }
 
 #[test]
-fn after_a_secret_was_found() {
+fn a_stream_with_a_secret_ends_with_an_event_instead() {
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {
@@ -152,7 +152,7 @@ fn after_a_secret_was_found() {
 }
 
 #[test]
-fn before_an_event_that_crosses_the_cap() {
+fn a_stream_ends_with_an_event_before_one_that_crosses_the_cap() {
     const SECOND: &str = "data: second\r\n\r\n";
     let cap = FIRST.len() + SECOND.len() + 9;
     for pieces in [
@@ -200,7 +200,7 @@ fn a_stream_of_exactly_the_cap_is_complete() {
 }
 
 #[test]
-fn not_after_an_event_that_was_sent_in_part() {
+fn no_event_follows_one_that_was_sent_in_part() {
     for pieces in [
         &[FIRST, "data: half"][..],
         &[FIRST, "data: half\n"],
@@ -224,7 +224,7 @@ fn what_the_search_holds_back_is_not_sent_in_part() {
 }
 
 #[test]
-fn not_into_a_body_that_cannot_be_continued() {
+fn a_body_that_cannot_be_continued_is_cut_without_an_event() {
     let length =
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 1000\r\n\r\n";
     let compressed = HEAD.replace("\r\n\r\n", "\r\ncontent-encoding: gzip\r\n\r\n");

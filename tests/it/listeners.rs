@@ -105,7 +105,7 @@ fn a_host_of_an_id_addresses_the_connection_at_the_root() {
 }
 
 #[test]
-fn other_names_below_localhost_are_like_localhost() {
+fn names_below_localhost_that_are_no_ids_are_served_like_localhost() {
     let up = Upstream::echo();
     let gone = json!("2026-01-02T03:04:05Z");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))

@@ -23,7 +23,7 @@ fn proxy(settings: &str) -> World {
 }
 
 #[test]
-fn every_field_in_both_spellings() {
+fn every_field_is_read_in_both_spellings() {
     let text = "{listen: [127.0.0.1:1, '0.0.0.0:2'], connection: a, allowed_hosts: [Box], allow_non_loopback: true}, \
                 {listen: ['unix:agent.sock'], connections: [b, a]}";
     for text in [text, &camel_case(text)] {
@@ -49,7 +49,7 @@ fn every_field_in_both_spellings() {
 }
 
 #[test]
-fn the_usual_listener_may_be_absent_beside_others() {
+fn proxy_listen_may_be_empty_if_there_are_listeners() {
     let listener = "{listen: [127.0.0.1:1], connection: a}";
     let world = proxy(&format!("{{listen: [], listeners: [{listener}]}}"));
     assert!(loaded(&world).settings.proxy.listen.is_empty());
@@ -139,7 +139,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn faults() {
+fn every_fault_is_reported_with_its_code_and_field() {
     for (item, code, field) in FAULTS {
         let path = match *field {
             "" => "proxy.listeners[0]".to_owned(),
@@ -227,7 +227,7 @@ fn a_clash_hides_no_other() {
 }
 
 #[test]
-fn there_is_no_variable() {
+fn a_variable_for_listeners_is_rejected() {
     let world = world("").variable("EGRESSD_PROXY_LISTENERS", "127.0.0.1:1");
     let problem = refuses(&world, "unknown_field", "EGRESSD_PROXY_LISTENERS");
     let message = "`proxy.listeners` cannot be set by a variable";

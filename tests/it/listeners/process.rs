@@ -46,7 +46,7 @@ fn a_listener_answers_404_while_its_connection_has_no_definition() {
 }
 
 #[test]
-fn a_process_reports_its_listeners_and_what_a_reload_changes() {
+fn a_reload_warns_of_a_missing_connection_and_of_listeners_that_need_a_restart() {
     let up = Upstream::echo();
     let listeners = json!([{"listen": ["127.0.0.1:0"], "connection": "crm"}]);
     let proxy = json!({"proxy": {"listen": [], "listeners": listeners}});

@@ -15,7 +15,7 @@ fn erp(up: &Upstream) -> Connection {
 }
 
 #[test]
-fn a_mounted_listener_is_the_connection() {
+fn a_mounted_listener_serves_its_connection_at_the_root() {
     let up = redirecting();
     let listeners = json!([{"listen": ["127.0.0.1:0"], "connection": "github"}]);
     let sidecar = with_listeners(&[github(&up), crm(&up)], &listeners);
@@ -72,7 +72,7 @@ fn a_refusal_on_a_mounted_listener_counts_for_its_connection() {
 }
 
 #[test]
-fn other_connections_do_not_exist_on_a_listener_with_some() {
+fn a_listener_with_some_connections_answers_404_for_the_others() {
     // F-284
     let up = Upstream::echo();
     let connections = [github(&up), crm(&up), erp(&up)];
@@ -147,7 +147,7 @@ fn a_unix_socket_serves_its_own_connections() {
 }
 
 #[test]
-fn each_listener_has_its_own_host_names() {
+fn a_listener_accepts_only_its_own_host_names() {
     let up = Upstream::echo();
     let listeners = json!([
         {"listen": ["127.0.0.1:0"], "connection": "crm", "allowed_hosts": ["box.internal"]},
@@ -176,7 +176,7 @@ fn each_listener_has_its_own_host_names() {
 }
 
 #[test]
-fn disabled_and_deleted_connections_of_a_listener() {
+fn a_disabled_connection_of_a_listener_is_403_and_a_deleted_one_404() {
     let up = Upstream::echo();
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     let off = crm(&up)
@@ -207,7 +207,7 @@ fn disabled_and_deleted_connections_of_a_listener() {
 }
 
 #[test]
-fn no_connection_leads_to_a_listener() {
+fn a_base_url_that_leads_to_a_listener_is_refused() {
     let up = Upstream::echo();
     let listeners = json!([{"listen": ["127.0.0.1:0"], "connection": "crm"}]);
     let sidecar = with_listeners(&[crm(&up)], &listeners);
