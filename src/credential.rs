@@ -69,7 +69,9 @@ impl Credentials {
                     grant.add_owner(&connection.id);
                     Some(grant)
                 }
-                Auth::BearerToken(_)
+                // Grants of a token store are not used yet, so these requests are refused.
+                Auth::OauthUserConsent(_)
+                | Auth::BearerToken(_)
                 | Auth::BasicAuth(_)
                 | Auth::StaticHeaders(_)
                 | Auth::NoAuth => None,
@@ -139,9 +141,11 @@ impl Credentials {
             Auth::OauthClientCredentials(credentials) => {
                 Some(self.grants.get_or_create_counters(credentials))
             }
-            Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
-                None
-            }
+            Auth::OauthUserConsent(_)
+            | Auth::BearerToken(_)
+            | Auth::BasicAuth(_)
+            | Auth::StaticHeaders(_)
+            | Auth::NoAuth => None,
         }
     }
 
@@ -149,9 +153,11 @@ impl Credentials {
     pub fn find_grant(&self, connection: &Connection) -> Option<Arc<Grant>> {
         match &connection.auth {
             Auth::OauthClientCredentials(credentials) => self.grants.find_grant(credentials),
-            Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
-                None
-            }
+            Auth::OauthUserConsent(_)
+            | Auth::BearerToken(_)
+            | Auth::BasicAuth(_)
+            | Auth::StaticHeaders(_)
+            | Auth::NoAuth => None,
         }
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn finds_every_secret(connection: &Connection) -> bool {
         Auth::NoAuth => {
             return connection.webhook_signing_secret.is_none() || is_search_enabled(connection);
         }
-        Auth::OauthClientCredentials(_) => true,
+        Auth::OauthClientCredentials(_) | Auth::OauthUserConsent(_) => true,
         Auth::BearerToken(bearer) => is_long(bearer.token()),
         // Without a password, the user name is the secret.
         Auth::BasicAuth(basic) if basic.password().expose().is_empty() => is_long(basic.username()),
@@ -94,7 +94,11 @@ pub fn is_response_searched<'c>(
 ) -> bool {
     let has_searched = |connection: &Connection| {
         // An access token does not exist yet, and most are long enough to be searched for.
-        matches!(connection.auth, Auth::OauthClientCredentials(_))
+        let obtains_token = matches!(
+            connection.auth,
+            Auth::OauthClientCredentials(_) | Auth::OauthUserConsent(_)
+        );
+        obtains_token
             || !secrets::secrets_of_connection(connection, &std::sync::Arc::default()).is_empty()
     };
     is_search_enabled(connection) && all.into_iter().any(has_searched)

@@ -37,6 +37,9 @@ pub enum Auth {
     /// OAuth 2.0 client credentials (RFC 6749 §4.4): a token is fetched and sent as
     /// `Authorization: Bearer`.
     OauthClientCredentials(Arc<OauthClientCredentials>),
+    /// OAuth 2.0 with the consent of a person (RFC 6749 §4.1): the token of a grant in the token
+    /// store is sent as `Authorization: Bearer`.
+    OauthUserConsent(Arc<UserConsent>),
     /// `Authorization: Bearer <token>` (RFC 6750).
     BearerToken(BearerToken),
     /// `Authorization: Basic <base64>` (RFC 7617, UTF-8).
@@ -143,6 +146,7 @@ impl Auth {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::OauthClientCredentials(_) => "oauth_client_credentials",
+            Self::OauthUserConsent(_) => "oauth_user_consent",
             Self::BearerToken(_) => "bearer_token",
             Self::BasicAuth(_) => "basic_auth",
             Self::StaticHeaders(_) => "static_headers",
@@ -156,6 +160,7 @@ impl Auth {
             (Self::OauthClientCredentials(one), Self::OauthClientCredentials(other)) => {
                 one.is_same(other)
             }
+            (Self::OauthUserConsent(one), Self::OauthUserConsent(other)) => one.is_same(other),
             (Self::BearerToken(one), Self::BearerToken(other)) => one.token.is_same(&other.token),
             (Self::BasicAuth(one), Self::BasicAuth(other)) => {
                 one.username.is_same(&other.username) && one.password.is_same(&other.password)
@@ -171,6 +176,7 @@ impl Auth {
             (Self::NoAuth, Self::NoAuth) => true,
             (
                 Self::OauthClientCredentials(_)
+                | Self::OauthUserConsent(_)
                 | Self::BearerToken(_)
                 | Self::BasicAuth(_)
                 | Self::StaticHeaders(_)
@@ -183,7 +189,7 @@ impl Auth {
     /// Returns the headers that are sent, or `None` for OAuth, where they depend on a token.
     pub fn fixed_headers(&self) -> Option<&[SensitiveHeader]> {
         match self {
-            Self::OauthClientCredentials(_) => None,
+            Self::OauthClientCredentials(_) | Self::OauthUserConsent(_) => None,
             Self::BearerToken(bearer) => Some(&bearer.header),
             Self::BasicAuth(basic) => Some(&basic.header),
             Self::StaticHeaders(headers) => Some(headers),

@@ -7,6 +7,7 @@
 
 mod auth;
 mod connection;
+mod consent;
 mod details;
 mod disclosure;
 mod scalar;

@@ -8,8 +8,8 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::encodings::{self, Encoding};
-use crate::domain::auth::SecretPart;
-use crate::domain::{Auth, Connection, ConnectionId};
+use crate::domain::auth::{ConsentParameters, Identity, SecretPart};
+use crate::domain::{Auth, Connection, ConnectionId, Secret};
 
 /// The length of the shortest beginning by which guesses are recognised. A shorter one would match
 /// ordinary text.
@@ -169,6 +169,11 @@ pub(super) fn secrets_of_connection(
             let query = terms.token_url.query().unwrap_or_default();
             add("token_url", None, secret_query_values(query));
         }
+        Auth::OauthUserConsent(consent) => {
+            for (kind, parts) in secrets_of_consent(consent.parameters()) {
+                add(kind, None, parts);
+            }
+        }
         Auth::BearerToken(bearer) => {
             let token = vec![SecretPart::whole(bearer.token().expose())];
             add(connection.auth.kind(), Some("Authorization"), token);
@@ -191,6 +196,35 @@ pub(super) fn secrets_of_connection(
         );
     }
     secrets
+}
+
+/// Returns the secrets in the parameters of a consent, each with its kind. The client's id is
+/// public.
+fn secrets_of_consent(parameters: &ConsentParameters) -> Vec<(&'static str, Vec<SecretPart>)> {
+    let whole = |secret: Option<&Secret>| {
+        let parts = secret.map(|secret| SecretPart::whole(secret.expose()));
+        parts.into_iter().collect()
+    };
+    let identity = match &parameters.identity {
+        Some(Identity::Url(url, _)) => Some(url),
+        Some(Identity::Answer(_)) | None => None,
+    };
+    let urls = parameters.endpoints.all().chain(identity);
+    let queries = urls.flat_map(|url| secret_query_values(url.query().unwrap_or_default()));
+    vec![
+        ("client_secret", whole(parameters.client_secret.as_deref())),
+        ("refresh_token", whole(parameters.refresh_token.as_ref())),
+        (
+            "authorization_params",
+            secret_parameters(&parameters.authorization_params),
+        ),
+        ("token_params", secret_parameters(&parameters.token_params)),
+        (
+            "refresh_params",
+            secret_parameters(&parameters.refresh_params),
+        ),
+        ("token_url", queries.collect()),
+    ]
 }
 
 /// Returns the values of parameters whose names show that they are secret. Other values, such as
@@ -252,7 +286,56 @@ fn is_secret_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_secret_name, secret_query_values};
+    use super::{is_secret_name, secret_query_values, secrets_of_consent};
+    use crate::domain::auth::{
+        ConsentEndpoints, ConsentParameters, JsonPointer, ProviderFacts, RedirectUri, Rotation,
+        TokenRequestFormat,
+    };
+    use crate::domain::{ConnectionId, Secret, SecretSource, TokenUrl};
+
+    #[test]
+    fn the_secrets_of_a_consent() {
+        let secret =
+            |text: &str| Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap();
+        let url = |text: &str| TokenUrl::parse(text).unwrap();
+        let params = |value: &str| {
+            let public = ("prompt".to_owned(), "consent".to_owned());
+            vec![("api_key".to_owned(), value.to_owned()), public]
+        };
+        let parameters = ConsentParameters {
+            grant: ConnectionId::parse("a").unwrap().into(),
+            client_id: secret("the-id").try_into().unwrap(),
+            client_secret: Some(secret("the-secret").try_into().unwrap()),
+            client_auth: None,
+            scopes: None,
+            scope_separator: ' ',
+            endpoints: ConsentEndpoints {
+                authorization_url: None,
+                device_authorization_url: None,
+                token_url: url("https://id.test/token"),
+                refresh_url: url("https://id.test/token?api_key=k4"),
+                revocation_url: None,
+            },
+            refresh_token: Some(secret("the-seed")),
+            issuer: None,
+            redirect_uri: RedirectUri::default(),
+            has_pkce: true,
+            token_request: TokenRequestFormat::Form,
+            authorization_params: params("k1"),
+            token_params: params("k2"),
+            refresh_params: params("k3"),
+            token_path: JsonPointer::default(),
+            rotation: Rotation::SingleUse,
+            identity: None,
+            allowed_private_cidrs: Vec::new(),
+            provider: ProviderFacts::default(),
+        };
+        let found = secrets_of_consent(&parameters);
+        let texts = found.iter().flat_map(|(_, parts)| parts);
+        let texts: Vec<_> = texts.map(|part| part.text.as_slice()).collect();
+        let expected: [&[u8]; 6] = [b"the-secret", b"the-seed", b"k1", b"k2", b"k3", b"k4"];
+        assert_eq!(texts, expected);
+    }
 
     #[test]
     fn the_name_of_a_parameter_decides_whether_it_is_secret() {

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::ConnectionEntry;
-use crate::domain::auth::OauthParameters;
+use crate::domain::auth::{ConsentParameters, Identity, OauthParameters};
 use crate::domain::{Auth, Connection, Secret};
 
 /// The number of bytes of the hash that are shown.
@@ -104,6 +104,7 @@ impl DefinitionHasher {
         self.add(auth.kind());
         match auth {
             Auth::OauthClientCredentials(grant) => self.terms(grant.terms()),
+            Auth::OauthUserConsent(consent) => self.consent(consent.parameters()),
             Auth::BearerToken(bearer) => self.secret_source(bearer.token()),
             Auth::BasicAuth(basic) => {
                 self.secret_source(basic.username());
@@ -140,5 +141,58 @@ impl DefinitionHasher {
         self.list(scopes.iter());
         self.list(extra_params.iter().map(|(name, _)| name));
         self.add(&format!("{client_auth:?}"));
+    }
+
+    fn consent(&mut self, parameters: &ConsentParameters) {
+        let ConsentParameters {
+            grant,
+            client_id,
+            client_secret,
+            client_auth,
+            scopes,
+            scope_separator,
+            endpoints,
+            refresh_token,
+            issuer,
+            redirect_uri,
+            has_pkce,
+            token_request,
+            authorization_params,
+            token_params,
+            refresh_params,
+            token_path,
+            rotation,
+            identity,
+            // The connection's field of this name is hashed with the connection.
+            allowed_private_cidrs: _,
+            provider,
+        } = parameters;
+        self.add(grant.as_str());
+        self.secret_source(client_id);
+        for secret in [client_secret.as_deref(), refresh_token.as_ref()] {
+            self.list(secret.iter().map(|_| ""));
+            secret.iter().for_each(|secret| self.secret_source(secret));
+        }
+        self.list(scopes.iter());
+        // Omits the queries, as above.
+        self.list(
+            endpoints
+                .all()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .iter(),
+        );
+        for params in [authorization_params, token_params, refresh_params] {
+            self.list(params.iter().map(|(name, _)| name));
+        }
+        let identity = identity.as_ref().map(|identity| match identity {
+            Identity::Url(url, pointer) => format!("{url} {}", pointer.as_str()),
+            Identity::Answer(pointer) => pointer.as_str().to_owned(),
+        });
+        self.add(&format!(
+            "{client_auth:?} {scope_separator:?} {issuer:?} {redirect_uri} {has_pkce} \
+             {token_request:?} {token_path:?} {rotation:?} {identity:?} {:?} {:?}",
+            provider.consent_ended_errors, provider.revoke_page
+        ));
     }
 }

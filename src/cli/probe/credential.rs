@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::StepReport;
+use crate::domain::auth::ConsentParameters;
 use crate::domain::{Auth, Connection, Secret, SecretSource};
 
 /// Reports the credential that the configuration gives. This step cannot fail: a secret that cannot
@@ -29,6 +30,7 @@ fn describe_credential(auth: &Auth) -> String {
                 describe_source(&terms.client_secret)
             )
         }
+        Auth::OauthUserConsent(consent) => describe_consent(consent.parameters()),
         Auth::BearerToken(bearer) => describe_source(bearer.token()),
         Auth::BasicAuth(basic) => format!(
             "username {}, password {}",
@@ -43,6 +45,20 @@ fn describe_credential(auth: &Auth) -> String {
         }
         Auth::NoAuth => "the upstream needs no credential".to_owned(),
     }
+}
+
+fn describe_consent(parameters: &ConsentParameters) -> String {
+    let secret = parameters.client_secret.as_deref();
+    let secret = secret.map_or_else(
+        || "no client_secret".to_owned(),
+        |secret| format!("client_secret {}", describe_source(secret)),
+    );
+    format!(
+        "grant `{}` of {}, client_id {}, {secret}",
+        parameters.grant,
+        parameters.endpoints.token_url,
+        describe_source(&parameters.client_id),
+    )
 }
 
 /// Returns the source of a secret: `from env:NAME`, `from file:PATH` or `inline`.

@@ -140,6 +140,55 @@ pub enum Identity {
     Answer(JsonPointer),
 }
 
+impl ConsentEndpoints {
+    /// Returns the endpoints that are set. The refresh URL is among them even if it is the token
+    /// URL.
+    pub fn all(&self) -> impl Iterator<Item = &TokenUrl> {
+        let Self {
+            authorization_url,
+            device_authorization_url,
+            token_url,
+            refresh_url,
+            revocation_url,
+        } = self;
+        let optional = [authorization_url, device_authorization_url, revocation_url];
+        [token_url, refresh_url]
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+    }
+}
+
+impl ConsentClientAuth {
+    /// Returns the value of `client_auth` in a definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Basic => "basic",
+            Self::Body => "body",
+            Self::None => "none",
+        }
+    }
+}
+
+impl TokenRequestFormat {
+    /// Returns the value of `token_request` in a definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Json => "json",
+        }
+    }
+}
+
+impl Rotation {
+    /// Returns the value of `refresh_token_rotation` in a definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleUse => "single_use",
+            Self::Reusable => "reusable",
+        }
+    }
+}
+
 impl GrantName {
     /// Returns the grant of a connection that names none.
     pub fn of_connection(id: &ConnectionId) -> Self {
@@ -208,6 +257,63 @@ impl ConsentParameters {
         hash.update(b"\n");
         hash.update(self.client_id.expose());
         hash_text(hash)
+    }
+
+    /// Returns the names of the fields in which two definitions of one grant differ. Fields that
+    /// only a connector supplies are named `connector`.
+    pub fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
+        let secret = |secret: Option<&Secret>| secret.map(|secret| secret.expose().to_vec());
+        let secret = |one, other| secret(one) == secret(other);
+        let (ends, other_ends) = (&self.endpoints, &other.endpoints);
+        let secrets = (
+            self.client_secret.as_deref(),
+            other.client_secret.as_deref(),
+        );
+        let seeds = (self.refresh_token.as_ref(), other.refresh_token.as_ref());
+        let authorization = ends.authorization_url == other_ends.authorization_url;
+        let device = ends.device_authorization_url == other_ends.device_authorization_url;
+        let params = self.authorization_params == other.authorization_params;
+        let ranges = self.allowed_private_cidrs == other.allowed_private_cidrs;
+        let mut names: Vec<_> = [
+            (
+                "client_id",
+                secret(Some(&self.client_id), Some(&other.client_id)),
+            ),
+            ("client_secret", secret(secrets.0, secrets.1)),
+            ("client_auth", self.client_auth == other.client_auth),
+            ("scopes", self.scopes == other.scopes),
+            (
+                "scope_separator",
+                self.scope_separator == other.scope_separator,
+            ),
+            ("authorization_url", authorization),
+            ("device_authorization_url", device),
+            ("token_url", ends.token_url == other_ends.token_url),
+            ("refresh_url", ends.refresh_url == other_ends.refresh_url),
+            (
+                "revocation_url",
+                ends.revocation_url == other_ends.revocation_url,
+            ),
+            ("refresh_token", secret(seeds.0, seeds.1)),
+            ("issuer", self.issuer == other.issuer),
+            ("redirect_uri", self.redirect_uri == other.redirect_uri),
+            ("pkce", self.has_pkce == other.has_pkce),
+            ("token_request", self.token_request == other.token_request),
+            ("authorization_params", params),
+            ("token_params", self.token_params == other.token_params),
+            (
+                "refresh_params",
+                self.refresh_params == other.refresh_params,
+            ),
+            ("token_path", self.token_path == other.token_path),
+            ("refresh_token_rotation", self.rotation == other.rotation),
+            ("identity", self.identity == other.identity),
+            ("allowed_private_cidrs", ranges),
+            ("connector", self.provider == other.provider),
+        ]
+        .into();
+        names.retain(|(_, same)| !same);
+        names.into_iter().map(|(name, _)| name).collect()
     }
 
     fn fingerprint(&self) -> [u8; 32] {

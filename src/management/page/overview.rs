@@ -86,10 +86,12 @@ impl<'a> ConnectionOverview<'a> {
                 _ => ConnectionState::new(entry, status),
             },
             token: match connection.auth {
-                Auth::OauthClientCredentials(_) => TokenLifetime::Obtained {
-                    expires: status.and_then(|status| to_timestamp(status.expires_at?)),
-                    refreshed: status.and_then(|status| to_timestamp(status.last_refreshed?)),
-                },
+                Auth::OauthClientCredentials(_) | Auth::OauthUserConsent(_) => {
+                    TokenLifetime::Obtained {
+                        expires: status.and_then(|status| to_timestamp(status.expires_at?)),
+                        refreshed: status.and_then(|status| to_timestamp(status.last_refreshed?)),
+                    }
+                }
                 Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) => {
                     TokenLifetime::Fixed
                 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::disclosure::is_public_parameter;
+use super::consent::ConsentDetails;
+use super::disclosure::{DisclosedValue, disclosed_parameters, disclosed_token_url};
 use super::scalar::Redacted;
 use super::sources::CredentialSources;
+use crate::domain::Auth;
 use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
-use crate::domain::{Auth, TokenUrl};
 
 /// The credential of a connection. Exactly one field is present.
 #[derive(Serialize, ToSchema)]
@@ -40,6 +41,9 @@ pub(super) enum AuthDetails {
         /// The place of the client's id and secret in a token request: `basic` or `body`.
         client_auth: &'static str,
     },
+    /// A person consents to the access with `egressd login`, and the tokens are kept in the token
+    /// store (RFC 6749, sections 4.1 and 6).
+    OauthUserConsent(Box<ConsentDetails>),
     /// A fixed token.
     BearerToken {
         /// The token.
@@ -61,20 +65,16 @@ pub(super) enum AuthDetails {
     NoAuth {},
 }
 
-/// A value of a map with names that the operator chose, or the text shown in its place.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum DisclosedValue {
-    Plain(String),
-    Hidden(Redacted),
-}
-
 impl AuthDetails {
     /// Redacts the secrets, and adds where they come from to `sources`.
     pub(super) fn new(auth: &Auth, sources: &mut CredentialSources) -> Self {
         match auth {
             Auth::OauthClientCredentials(credentials) => {
                 Self::from_oauth(credentials.terms(), sources)
+            }
+            Auth::OauthUserConsent(consent) => {
+                let details = ConsentDetails::new(consent.parameters(), sources);
+                Self::OauthUserConsent(Box::new(details))
             }
             Auth::BearerToken(bearer) => Self::BearerToken {
                 token: sources.redact("bearerToken.token", bearer.token()),
@@ -110,21 +110,12 @@ impl AuthDetails {
             allowed_private_cidrs: _,
         } = parameters;
         let path = |field: &str| format!("oauthClientCredentials.{field}");
-        let extra_params = extra_params.iter().map(|(name, value)| {
-            let value = if is_public_parameter(name) {
-                DisclosedValue::Plain(value.clone())
-            } else {
-                let path = path(&format!("extraParams.{name}"));
-                DisclosedValue::Hidden(sources.redact_inline(&path))
-            };
-            (name.clone(), value)
-        });
         Self::OauthClientCredentials {
             token_url: disclosed_token_url(token_url),
             grant_type: (*grant_type != GrantType::default())
                 .then(|| grant_type.as_str().to_owned()),
             scopes: scopes.clone(),
-            extra_params: extra_params.collect(),
+            extra_params: disclosed_parameters(&path("extraParams"), extra_params, sources),
             client_id: sources.redact(&path("clientId"), client_id),
             client_secret: sources.redact(&path("clientSecret"), client_secret),
             client_auth: match client_auth {
@@ -133,25 +124,4 @@ impl AuthDetails {
             },
         }
     }
-}
-
-/// Formats the URL. Values in its query are shown or hidden by the same rule as those of
-/// `extra_params`.
-fn disclosed_token_url(url: &TokenUrl) -> String {
-    let mut shown = url.to_string();
-    let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
-    for (at, pair) in pairs.enumerate() {
-        shown.push(if at == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
-            Some((name, _)) if !is_public_parameter(name) => {
-                shown.push_str(name);
-                shown.push_str("=[redacted]");
-            }
-            Some(_) => shown.push_str(pair),
-            // A value without a name.
-            None if pair.is_empty() => {}
-            None => shown.push_str("[redacted]"),
-        }
-    }
-    shown
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::{AuthDetails, DisclosedValue};
-use super::disclosure::is_public_header;
+use super::auth::AuthDetails;
+use super::disclosure::{DisclosedValue, is_public_header};
 use super::scalar::{Int64, Redacted};
 use super::sources::CredentialSources;
 use crate::domain::{Caps, ConfiguredHeader, Connection, Http2Mode};

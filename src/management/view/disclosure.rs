@@ -2,6 +2,22 @@
 //! are not meant for secrets, so a value is hidden only if it looks like one. Parameters of token
 //! requests are often secrets, so only those with well-known harmless names are shown.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::scalar::Redacted;
+use super::sources::CredentialSources;
+use crate::domain::TokenUrl;
+
+/// A value of a map with names that the operator chose, or the text shown in its place.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum DisclosedValue {
+    Plain(String),
+    Hidden(Redacted),
+}
+
 /// A header whose name contains one of these is hidden. This also hides `Author`, which is better
 /// than showing one key.
 #[rustfmt::skip] // one list
@@ -20,10 +36,11 @@ const CREDENTIAL_PREFIXES: &[&str] = &["basic ", "bearer ", "digest ", "-----beg
 /// Parameters that select what a token is for and prove nothing. All other parameters are hidden.
 #[rustfmt::skip] // one list
 const PUBLIC_PARAMETERS: &[&str] = &[
-    "account", "account_id", "audience", "environment", "org", "org_id", "organization",
+    "access_type", "account", "account_id", "actor", "audience", "environment",
+    "include_granted_scopes", "optional_scope", "org", "org_id", "organization",
     // `p` names a policy of Azure AD B2C.
-    "organization_id", "p", "region", "requested_token_type", "resource", "scope", "subdomain",
-    "tenant", "tenant_id",
+    "organization_id", "owner", "p", "prompt", "region", "requested_token_type", "resource",
+    "scope", "subdomain", "tenant", "tenant_id", "token_access_type", "user_scope",
 ];
 
 /// Returns whether the value of a configured header is shown.
@@ -41,6 +58,44 @@ pub(super) fn is_public_header(name: &str, value: &[u8]) -> bool {
 /// Returns whether the value of a parameter of token requests is shown.
 pub(super) fn is_public_parameter(name: &str) -> bool {
     PUBLIC_PARAMETERS.contains(&name)
+}
+
+/// Returns the parameters at this path. Only the values of well-known parameters are shown.
+pub(super) fn disclosed_parameters(
+    path: &str,
+    parameters: &[(String, String)],
+    sources: &mut CredentialSources,
+) -> BTreeMap<String, DisclosedValue> {
+    let parameters = parameters.iter().map(|(name, value)| {
+        let value = if is_public_parameter(name) {
+            DisclosedValue::Plain(value.clone())
+        } else {
+            DisclosedValue::Hidden(sources.redact_inline(&format!("{path}.{name}")))
+        };
+        (name.clone(), value)
+    });
+    parameters.collect()
+}
+
+/// Formats the URL. Values in its query are shown or hidden by the same rule as those of
+/// `extra_params`.
+pub(super) fn disclosed_token_url(url: &TokenUrl) -> String {
+    let mut shown = url.to_string();
+    let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
+    for (at, pair) in pairs.enumerate() {
+        shown.push(if at == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) if !is_public_parameter(name) => {
+                shown.push_str(name);
+                shown.push_str("=[redacted]");
+            }
+            Some(_) => shown.push_str(pair),
+            // A value without a name.
+            None if pair.is_empty() => {}
+            None => shown.push_str("[redacted]"),
+        }
+    }
+    shown
 }
 
 fn starts_with_ignoring_case(value: &[u8], scheme: &str) -> bool {

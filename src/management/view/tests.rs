@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::{ConnectionView as View, HTTP, LiveState};
 use crate::domain::auth::{
-    BasicAuth, BearerToken, ClientAuth, GrantType, OauthClientCredentials, OauthParameters,
+    BasicAuth, BearerToken, ClientAuth, ConsentClientAuth, ConsentEndpoints, ConsentParameters,
+    GrantType, Identity, JsonPointer, OauthClientCredentials, OauthParameters, ProviderFacts,
+    RedirectUri, Rotation, TokenRequestFormat, UserConsent,
 };
 use crate::domain::{
     Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2Mode, RouteDescriptions,
@@ -45,6 +47,7 @@ pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
     };
     let auths = [
         Auth::OauthClientCredentials(Arc::new(OauthClientCredentials::new(oauth))),
+        Auth::OauthUserConsent(Arc::new(UserConsent::new(consent(planted)))),
         Auth::BearerToken(BearerToken::new(secret(planted))),
         Auth::BasicAuth(BasicAuth::new(
             secret(planted).try_into().unwrap(),
@@ -54,6 +57,49 @@ pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
         Auth::NoAuth,
     ];
     auths.into_iter().map(|auth| with(auth, planted)).collect()
+}
+
+/// Returns the parameters of a consent in which each optional field is set.
+fn consent(planted: &str) -> ConsentParameters {
+    let url = |path: &str| {
+        let url = format!("https://id.test/{path}?tenant=a&key={planted}");
+        TokenUrl::parse(&url).unwrap()
+    };
+    let params = |shown: &str| {
+        let hidden = ("login_hint".to_owned(), planted.to_owned());
+        vec![(shown.to_owned(), "a".to_owned()), hidden]
+    };
+    ConsentParameters {
+        grant: ConnectionId::parse("shared").unwrap().into(),
+        client_id: secret(planted).try_into().unwrap(),
+        client_secret: Some(secret(planted).try_into().unwrap()),
+        client_auth: Some(ConsentClientAuth::Body),
+        scopes: Some("a b".into()),
+        scope_separator: ',',
+        endpoints: ConsentEndpoints {
+            authorization_url: Some(url("authorize")),
+            device_authorization_url: Some(url("device")),
+            token_url: url("token"),
+            refresh_url: url("refresh"),
+            revocation_url: Some(url("revoke")),
+        },
+        refresh_token: Some(secret(planted)),
+        issuer: Some("https://id.test".into()),
+        redirect_uri: RedirectUri::default(),
+        has_pkce: true,
+        token_request: TokenRequestFormat::Json,
+        authorization_params: params("prompt"),
+        token_params: params("audience"),
+        refresh_params: params("resource"),
+        token_path: JsonPointer::parse("/authed_user").unwrap(),
+        rotation: Rotation::Reusable,
+        identity: Some(Identity::Url(
+            url("me"),
+            JsonPointer::parse("/login").unwrap(),
+        )),
+        allowed_private_cidrs: Vec::new(),
+        provider: ProviderFacts::default(),
+    }
 }
 
 fn with(auth: Auth, planted: &str) -> Connection {
@@ -113,7 +159,7 @@ fn neither_a_secret_nor_its_length_is_shown() {
     for view in &short {
         assert!(!view.to_string().contains("canary"), "{view}");
     }
-    assert_eq!(short.len(), 5);
+    assert_eq!(short.len(), 6);
 }
 
 /// The expected details of the first of [`connections`].
@@ -187,10 +233,46 @@ fn a_whole_connection() {
 }
 
 #[test]
+fn the_consent_of_a_person() {
+    let all = shown(connections("canary"));
+    let url = |path: &str| format!("https://id.test/{path}?tenant=a&key=[redacted]");
+    assert_eq!(
+        all[1]["connectionDetails"]["http"]["oauthUserConsent"],
+        json!({
+            "grant": "shared",
+            "clientId": "[redacted]",
+            "clientSecret": "[redacted]",
+            "clientAuth": "body",
+            "scopes": "a b",
+            "scopeSeparator": ",",
+            "refreshToken": "[redacted]",
+            "authorizationUrl": url("authorize"),
+            "deviceAuthorizationUrl": url("device"),
+            "tokenUrl": url("token"),
+            "refreshUrl": url("refresh"),
+            "revocationUrl": url("revoke"),
+            "issuer": "https://id.test",
+            "redirectUri": "http://127.0.0.1/callback",
+            "pkce": "s256",
+            "tokenRequest": "json",
+            "authorizationParams": {"prompt": "a", "login_hint": "[redacted]"},
+            "tokenParams": {"audience": "a", "login_hint": "[redacted]"},
+            "refreshParams": {"resource": "a", "login_hint": "[redacted]"},
+            "tokenPath": "/authed_user",
+            "refreshTokenRotation": "reusable",
+            "identity": {"url": url("me"), "pointer": "/login"},
+        })
+    );
+    let sources = &all[1]["credentialSources"];
+    assert_eq!(sources["oauthUserConsent.refreshToken"], "env:PLANTED");
+    assert_eq!(sources["oauthUserConsent.tokenParams.login_hint"], "inline");
+}
+
+#[test]
 fn the_auth_kinds() {
     let redacted = "[redacted]";
     let views = shown(connections("canary"));
-    let [_, after_oauth @ ..] = &views[..] else {
+    let [_, _, after_oauth @ ..] = &views[..] else {
         panic!("no connection");
     };
     let expected = [
@@ -226,7 +308,7 @@ fn the_auth_kinds() {
 fn a_type_offers_what_connections_have() {
     let http = serde_json::to_value(&HTTP).unwrap();
     let kinds = http["authKinds"].as_array().unwrap();
-    assert_eq!(kinds.len(), 5);
+    assert_eq!(kinds.len(), 6);
     let views = shown(connections("canary"));
     assert_eq!(views.len(), kinds.len());
     for (view, kind) in views.iter().zip(kinds) {

@@ -1,5 +1,7 @@
 //! The URI to which an authorization server sends the browser.
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::domain::url::TokenUrl;
@@ -113,6 +115,21 @@ impl Default for RedirectUri {
     }
 }
 
+impl fmt::Display for RedirectUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback(LoopbackUri { host, port, path }) => {
+                write!(f, "http://{}", host.as_str())?;
+                if let Some(port) = port {
+                    write!(f, ":{port}")?;
+                }
+                f.write_str(path)
+            }
+            Self::Remote(url) => url.fmt(f),
+        }
+    }
+}
+
 impl LoopbackUri {
     /// Returns the URI with the port at which `login` listens.
     pub fn with_port(&self, port: u16) -> String {
@@ -165,6 +182,13 @@ mod tests {
             parse("https://app.test/callback"),
             Ok(RedirectUri::Remote(_))
         ));
+        for text in [
+            "http://127.0.0.1/callback",
+            "http://[::1]:1/",
+            "https://app.test:8443/callback",
+        ] {
+            assert_eq!(parse(text).unwrap().to_string(), text);
+        }
         for (bad, why) in [
             ("http://example.test/", InvalidRedirectUri::Kind),
             ("http://127.0.0.10/", InvalidRedirectUri::Kind),

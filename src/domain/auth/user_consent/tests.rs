@@ -80,6 +80,27 @@ fn every_parameter_changes_the_fingerprint() {
 }
 
 #[test]
+fn the_fields_that_differ() {
+    let differing = |change: &dyn Fn(&mut ConsentParameters)| {
+        let mut other = parameters();
+        change(&mut other);
+        let fields = parameters().differing_fields(&other);
+        assert_eq!(fields, other.differing_fields(&parameters()));
+        fields
+    };
+    assert!(differing(&|_| ()).is_empty());
+    assert_eq!(
+        differing(&|other| {
+            other.client_id = secret("other").try_into().unwrap();
+            other.refresh_token = Some(secret("x"));
+            other.endpoints.refresh_url = url("https://id.test/refresh");
+            other.provider.consent_ended_errors = vec!["gone".into()];
+        }),
+        ["client_id", "refresh_url", "refresh_token", "connector"]
+    );
+}
+
+#[test]
 fn hashes() {
     // SHA-256 of `id.test`, a line feed and `id`, as sha256sum(1) computes it.
     assert_eq!(
