@@ -135,9 +135,9 @@
 //! - **S17**: An HTTP/1.1 socket to an upstream serves another request only if the end of the
 //!   previous response is certain. Enforced by `upstream::http1` and `proxy::forward`. Tests:
 //!   `tests/it/responses/reuse.rs`.
-//! - **S18**: No header field of a response leads an agent that follows it from one connection to
-//!   another. Enforced by `proxy::references` and `proxy::cookies`. Tests:
-//!   `tests/it/references.rs`, `src/proxy/references/laws.rs`.
+//! - **S18**: No header field that `docs/agents.md` lists under references, and no cookie, leads an
+//!   agent that follows it from one connection to another. Enforced by `proxy::references` and
+//!   `proxy::cookies`. Tests: `tests/it/references.rs`, `src/proxy/references/laws.rs`.
 //! - **S19**: A request is sent only through a connection that its listener serves. Enforced by
 //!   `proxy::served_connections`, in which the stages and MCP look connections up. Tests:
 //!   `tests/it/listeners/scopes.rs`, `tests/it/mcp/lists.rs`.

@@ -2,6 +2,7 @@
 //! rejects inputs, and the route allows the request that a call makes.
 
 mod described;
+mod laws;
 
 use serde_json::{Value, json};
 

@@ -7,6 +7,8 @@ mod world;
 use encodings::{assert_clean, shapes};
 use world::{CANARIES, World};
 
+use serde_json::{Value, json};
+
 use crate::support::Agent;
 use crate::support::message::text;
 
@@ -59,6 +61,10 @@ fn nothing_that_serves_says_a_secret() {
                 assert_clean(CANARIES, &format!("the answer to {asked:?}"), &answered);
             }
         }
+        let answered = ask_every_tool(serving.proxy, "none");
+        assert_clean(CANARIES, "the answers to MCP messages", &answered);
+        let answered = text(&answered);
+        assert!(answered.contains(r#""isError":false"#), "{answered}");
         for path in OPERATORS {
             for login in ["", &world::login()] {
                 let asked = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{login}\r\n");
@@ -89,8 +95,8 @@ fn assert_access_lines(lines: &str) {
     let lines = lines
         .lines()
         .map(|line| serde_json::from_str(line).unwrap());
-    let forwarded: Vec<serde_json::Value> = lines
-        .filter(|line: &serde_json::Value| line["outcome"] == "forwarded")
+    let forwarded: Vec<Value> = lines
+        .filter(|line: &Value| line["outcome"] == "forwarded")
         .collect();
     for id in ["oauth", "bearer"] {
         let mut of_id = forwarded.iter().filter(|line| line["connection"] == id);
@@ -120,6 +126,14 @@ fn an_upstream_that_tells_is_not_passed_on() {
                 );
                 assert_clean(CANARIES, &format!("{id}, {name}, {place}"), &answered);
             }
+        }
+    }
+    for (at, (name, _)) in shapes(CANARIES[0].secret).iter().enumerate() {
+        let answered = ask_every_tool(serving.proxy, &at.to_string());
+        // A hexadecimal secret is not searched for.
+        if !name.starts_with("hex") {
+            assert!(text(&answered).contains("credential_reflected"), "{name}");
+            assert_clean(CANARIES, &format!("MCP, {name}"), &answered);
         }
     }
     let (out, err) = serving.end();
@@ -215,6 +229,47 @@ fn no_problem_of_a_file_says_a_secret() {
 }
 
 /// All that is answered on a socket of its own, to its end.
+/// Sends MCP messages: the handshake, the list of tools, and calls of each tool with arguments that
+/// fit it and that do not. Returns all answers.
+fn ask_every_tool(to: std::net::SocketAddr, shape: &str) -> Vec<u8> {
+    let initialize = json!({
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "test", "version": "1"},
+    });
+    let mut answers = ask_mcp(to, "initialize", &initialize);
+    let list = ask_mcp(to, "tools/list", &json!({}));
+    let start = list.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let document: Value = serde_json::from_slice(&list[start.unwrap() + 4..]).unwrap();
+    let tools = document["result"]["tools"].as_array().unwrap();
+    assert_eq!(tools.len(), 2 * IDS.len(), "{document}");
+    for tool in tools {
+        for arguments in [
+            json!({"shape": shape, "place": "header"}),
+            json!({"shape": shape, "place": "body"}),
+            json!({"shape": "..", "place": ""}),
+            json!({"body": {"hello": 1}}),
+            json!({"unknown": 1}),
+        ] {
+            let params = json!({"name": tool["name"], "arguments": arguments});
+            answers.extend(ask_mcp(to, "tools/call", &params));
+        }
+    }
+    answers.extend(ask_mcp(to, "tools/call", &json!({"name": "none"})));
+    [answers, list].concat()
+}
+
+fn ask_mcp(to: std::net::SocketAddr, method: &str, params: &Value) -> Vec<u8> {
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    let message = message.to_string();
+    let length = message.len();
+    let head = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\n";
+    ask(
+        to,
+        &format!("{head}Content-Length: {length}\r\n\r\n{message}"),
+    )
+}
+
 fn ask(to: std::net::SocketAddr, asked: &str) -> Vec<u8> {
     let mut agent = Agent::connect_to(to);
     agent.send(asked.replace("HTTP/1.1\r\n", "HTTP/1.1\r\nConnection: close\r\n"));
