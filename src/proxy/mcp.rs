@@ -25,7 +25,10 @@ mod message;
 mod result;
 
 use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -37,6 +40,7 @@ use rmcp::model::{ErrorData, JsonRpcError};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use serde::de::IgnoredAny;
+use tokio::sync::Mutex;
 
 use super::body_budget::{BodyBudget, BudgetShare};
 use super::exchange::Exchange;
@@ -53,6 +57,10 @@ use message::read_message;
 /// The name under which the memory for messages is counted. It is not the id of a connection.
 const BUDGET_ID: &str = "mcp";
 
+/// The bytes above which messages are parsed one after the other. Parsing 16 KiB takes less than a
+/// millisecond.
+const LARGE_MESSAGE: usize = 16 * 1024;
+
 /// The body of a response to an MCP client: one message, or a stream of them.
 pub(super) type McpBody = BoxBody<Bytes, Infallible>;
 
@@ -62,6 +70,8 @@ pub(super) struct McpServer {
     changes: ListChanges,
     max_result_bytes: usize,
     body_share: Arc<BudgetShare>,
+    /// Held while a large message is parsed, so that other tasks of the worker run between two.
+    parsing: Mutex<()>,
 }
 
 /// A request to `/mcp`, whose body is unread.
@@ -96,6 +106,7 @@ impl McpServer {
             changes,
             max_result_bytes,
             body_share: budget.connection_share(BUDGET_ID),
+            parsing: Mutex::new(()),
         }
     }
 
@@ -118,7 +129,17 @@ impl McpServer {
         agent: AgentRequest,
     ) -> Response<McpBody> {
         let request = request_for_rmcp(head, message.clone(), agent);
-        with_json_error(self.service.handle(request).await, head, &message)
+        let mut handled = pin!(self.service.handle(request));
+        if message.len() > LARGE_MESSAGE {
+            let _turn = self.parsing.lock().await;
+            // The worker looks for events of other sockets before the task goes on.
+            tokio::task::yield_now().await;
+            // rmcp parses the message when it is polled first.
+            if let Poll::Ready(response) = poll_once(handled.as_mut()).await {
+                return with_json_error(response, head, &message);
+            }
+        }
+        with_json_error(handled.await, head, &message)
     }
 
     /// Returns the most bytes of a response that a result contains.
@@ -131,6 +152,11 @@ impl McpServer {
     pub(super) fn announce(&self, snapshot: &Snapshot, is_draining: bool) {
         self.changes.announce(snapshot, is_draining);
     }
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
 /// Returns the request for rmcp, with the [`AgentRequest`] as an extension.

@@ -21,7 +21,7 @@ use crate::server::{RequestBody, SocketTimers};
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The most values that a message may have. A parsed value takes 32 bytes or more, and two bytes of
 /// text can be one value, so a limit of the bytes alone would not limit the memory.
-const MAX_VALUES: usize = 128 * 1024;
+const MAX_VALUES: usize = 32 * 1024;
 
 /// Reads a message, which is charged to the share until its last bytes are dropped.
 pub(super) async fn read_message(
