@@ -77,6 +77,7 @@
 //! | the refusals: codes and responses | `proxy::code`, [`proxy::refusal`] |
 //! | the decision if an address may be dialled | [`upstream::address_guard`], [`domain::address`] |
 //! | how and when a token is fetched | [`credential::oauth::Grant`], `credential::oauth::policy` |
+//! | the files with the grants that people consented to | [`token_store`] |
 //! | the first tokens, at the start | `app::tokens` |
 //! | the answer to a head that hyper rejects | `server::unparsed_head`, `proxy::head_refusals` |
 //! | what happens on SIGHUP | `app::signals`, then `reload::watch`, then [`reload`] |
@@ -104,8 +105,9 @@
 //! - **S5**: Only checked addresses are dialled; metadata addresses never are. Enforced by
 //!   `upstream::address_guard`. Tests: `src/upstream/tests/`, `src/domain/address/tests.rs`.
 //! - **S6**: A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and can be
-//!   read only in `credential`, `reflection` and the constructor of a fixed header. Enforced by
-//!   `domain::Secret`. Tests: `tests/architecture.rs`.
+//!   read only in `credential`, `reflection`, the constructor of a fixed header, and the encoder of
+//!   a document in the token store. Enforced by `domain::Secret` and `token_store::TokenText`.
+//!   Tests: `tests/architecture.rs`.
 //! - **S7**: No response is longer than its cap, and an agent can detect a response that was cut
 //!   off. Enforced by `upstream::UpstreamBody`. Tests: `tests/it/responses/`.
 //! - **S8**: A request is sent with exactly one framing header, and a response is framed again for
@@ -164,5 +166,6 @@ pub mod route;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+pub mod token_store;
 pub mod tools;
 pub mod upstream;
