@@ -239,3 +239,12 @@ pub(super) fn try_flock(file: &File, operation: FlockOperation) -> io::Result<bo
         Err(error) => Err(error.into()),
     }
 }
+
+/// Releases the lock on an open file.
+///
+/// Closing the file is not enough: a process that another thread has forked, and that has not
+/// executed its program yet, still has the file open.
+pub(super) fn unlock(file: &File) {
+    // The file is open, so this does not fail.
+    let _released = rustix::fs::flock(file, FlockOperation::Unlock);
+}

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 use super::TokenStore;
-use super::directory::{Inode, StoreDirectory};
+use super::directory::{Inode, StoreDirectory, unlock};
 use super::error::StoreError;
 use super::file::{self, StoredFile, lock_name};
 use crate::domain::auth::GrantName;
@@ -27,7 +27,7 @@ pub struct HeldGrant {
     store: TokenStore,
     grant: GrantName,
     pub(super) directory: StoreDirectory,
-    lock: File,
+    pub(super) lock: File,
     recovery: Recovery,
 }
 
@@ -80,5 +80,11 @@ impl HeldGrant {
         let path = self.store.path();
         let check = self.directory.check_is_at(path);
         check.map_err(StoreError::at("find", &path.display().to_string()))
+    }
+}
+
+impl Drop for HeldGrant {
+    fn drop(&mut self) {
+        unlock(&self.lock);
     }
 }

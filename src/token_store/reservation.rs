@@ -7,7 +7,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::MAX_DOCUMENT_BYTES;
-use super::directory::{Inode, try_flock};
+use super::directory::{Inode, try_flock, unlock};
 use super::document::StoredGrant;
 use super::error::StoreError;
 use super::file::{document_name, pending_name};
@@ -139,6 +139,7 @@ impl Drop for Reservation {
             // If this fails, the next holder of the lock removes the file.
             let _left = self.held.directory.remove(&self.name);
         }
+        unlock(&self.pending);
     }
 }
 

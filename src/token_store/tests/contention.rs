@@ -32,6 +32,16 @@ fn a_lock_that_is_held_is_busy_after_the_timeout() {
 }
 
 #[test]
+fn a_lock_is_released_although_a_forked_process_has_its_file_open() {
+    // A duplicate has the same effect as a fork: it shares the lock (flock(2)).
+    let world = World::new();
+    let held = world.lock();
+    let _fork = held.lock.try_clone().unwrap();
+    drop(held.reserve().unwrap());
+    assert!(world.store.try_lock(&github(), CLIENT).unwrap().is_some());
+}
+
+#[test]
 fn a_waiting_holder_gets_the_lock_and_reads_the_new_document() {
     // Consent fault 315
     let world = World::new();
