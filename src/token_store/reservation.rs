@@ -21,7 +21,7 @@ use super::hold::HeldGrant;
 pub struct Reservation {
     /// Locked too, so that the file is not mistaken for that of an interrupted process if the lock
     /// file is removed.
-    pending: File,
+    pub(super) pending: File,
     /// The name of the pending file.
     name: String,
     state: PendingState,
@@ -144,15 +144,18 @@ impl Drop for Reservation {
 }
 
 /// Reserves the space of the largest document.
-fn reserve_space(mut file: &File) -> io::Result<()> {
+fn reserve_space(file: &File) -> io::Result<()> {
     let size = MAX_DOCUMENT_BYTES as u64;
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
         Ok(()) => Ok(()),
         // Not every file system supports it: NFS before version 4.2, ZFS, some of FUSE.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-            file.write_all(&[0; MAX_DOCUMENT_BYTES])?;
-            file.sync_all()
-        }
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Reserves space by writing. Without `fsync`, the file system could notice later that it is full.
+pub(super) fn write_zeros(mut file: &File) -> io::Result<()> {
+    file.write_all(&[0; MAX_DOCUMENT_BYTES])?;
+    file.sync_all()
 }

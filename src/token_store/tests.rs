@@ -4,6 +4,7 @@ mod contention;
 mod crashes;
 mod documents;
 mod files;
+mod full_disks;
 mod lives;
 mod recoveries;
 mod saves;

@@ -1,33 +1,76 @@
-//! A process that rotates a grant in a loop is killed at many moments. Each time, the store has the
-//! last document that was saved, or the next one.
+//! Processes that are killed while they rotate a grant. Each time, the store has the last document
+//! that was saved, or the next one.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
+
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    apply_filter,
+};
 
 use super::{CLIENT, World, at, consent, document, github, tokens, usable};
 use crate::token_store::{Recovery, TokenStore};
 
-/// Set in the child process, which the test starts from its own binary: the directory of the store.
+/// Set in the child process, which a test starts from its own binary: the directory of the store.
 const CHILD: &str = "EGRESSD_TEST_TOKEN_STORE";
-/// The name by which the child finds the test.
-const THIS: &str = "token_store::tests::crashes::a_kill_at_any_moment_loses_no_document";
-/// The number of kills.
+/// Set in a child process that is to be killed by the kernel: an index in [`STEPS`].
+const KILL_AT: &str = "EGRESSD_TEST_KILL_AT";
+/// The name by which the child finds the function that it runs.
+const CHILD_TEST: &str = "token_store::tests::crashes::rotate_in_a_child_process";
+/// The number of kills at moments that differ from run to run.
 const ROUNDS: u64 = 40;
 /// Written by the child at the start of a line, before a number.
 const SAVED: &str = "saved ";
 
+/// The system calls of a rotation, with what the next holder of the lock finds if the process is
+/// killed before the call.
+const STEPS: &[(&str, &[libc::c_long], Recovery)] = &[
+    ("lock", &[libc::SYS_flock], Recovery::Nothing),
+    ("create", &[libc::SYS_openat], Recovery::Nothing),
+    (
+        "reserve",
+        &[libc::SYS_fallocate],
+        Recovery::RotationMayBeLost,
+    ),
+    ("write", &[libc::SYS_write], Recovery::RotationMayBeLost),
+    ("truncate", &[libc::SYS_ftruncate], Recovery::Adopted),
+    ("flush", &[libc::SYS_fsync], Recovery::Adopted),
+    (
+        "rename",
+        &[libc::SYS_renameat, libc::SYS_renameat2],
+        Recovery::Adopted,
+    ),
+];
+
+#[test]
+fn a_kill_before_each_step_leaves_the_previous_or_the_next_document() {
+    // Consent faults 309, 310
+    for (index, (step, _, expected)) in STEPS.iter().enumerate() {
+        let world = World::new();
+        world.save(1);
+        let (mut child, lines) = start_child(world.directory.path(), Some(index));
+        let status = child.wait().unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGSYS), "{step}");
+        assert_eq!(last_saved(lines), None, "{step}");
+        let held = world.lock();
+        assert_eq!(held.recovery(), *expected, "{step}");
+        let sequence = if *expected == Recovery::Adopted { 2 } else { 1 };
+        assert!(usable(held.read()) == document(sequence), "{step}");
+        assert_eq!(world.names(), ["github.json", "github.lock"], "{step}");
+    }
+}
+
 #[test]
 fn a_kill_at_any_moment_loses_no_document() {
     // Consent faults 309, 310
-    if let Some(directory) = std::env::var_os(CHILD) {
-        rotate(&TokenStore::new(PathBuf::from(directory)));
-    }
     let world = World::new();
-    let held = world.lock();
-    held.reserve().unwrap().save(&consent()).unwrap();
+    world.lock().reserve().unwrap().save(&consent()).unwrap();
     let (mut sequence, mut adopted, mut removed) = (1, 0, 0);
     for round in 0..ROUNDS {
         let saved = run_and_kill(&world, round).unwrap_or(sequence);
@@ -57,35 +100,56 @@ fn a_kill_at_any_moment_loses_no_document() {
 /// Starts a child, waits until it has saved a few documents, and kills it a moment later. Returns
 /// the last sequence that the child has reported.
 fn run_and_kill(world: &World, round: u64) -> Option<u64> {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", THIS, "--nocapture"])
-        .env(CHILD, world.directory.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut saved = lines
+    let (mut child, mut lines) = start_child(world.directory.path(), None);
+    let saved = lines
         .by_ref()
         .map_while(Result::ok)
-        .filter_map(|line| line.strip_prefix(SAVED)?.parse().ok())
+        .filter_map(|line| saved_sequence(&line))
         .take(2)
         .last();
     // A rotation takes between a fraction of a millisecond and a few, depending on the disk.
     thread::sleep(Duration::from_micros(round * 173 % 7000));
     child.kill().unwrap();
     child.wait().unwrap();
-    for line in lines.map_while(Result::ok) {
-        let number = line
-            .strip_prefix(SAVED)
-            .and_then(|number| number.parse().ok());
-        saved = saved.max(number);
-    }
-    saved
+    saved.max(last_saved(lines))
 }
 
-/// Rotates the grant until the process is killed.
-fn rotate(store: &TokenStore) -> ! {
+fn start_child(directory: &Path, kill_at: Option<usize>) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", CHILD_TEST, "--nocapture"])
+        .env(CHILD, directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    if let Some(index) = kill_at {
+        command.env(KILL_AT, index.to_string());
+    }
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, lines)
+}
+
+fn last_saved(lines: Lines<BufReader<ChildStdout>>) -> Option<u64> {
+    let lines = lines.map_while(Result::ok);
+    lines.filter_map(|line| saved_sequence(&line)).last()
+}
+
+fn saved_sequence(line: &str) -> Option<u64> {
+    line.strip_prefix(SAVED)?.parse().ok()
+}
+
+/// Does nothing, except in a child process: there it rotates the grant until the process is killed.
+#[test]
+fn rotate_in_a_child_process() {
+    let Some(directory) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let store = TokenStore::new(directory.into());
     let mut out = std::io::stdout();
+    if let Ok(index) = std::env::var(KILL_AT) {
+        let (_, calls, _) = STEPS.get(index.parse::<usize>().unwrap()).unwrap();
+        kill_before(calls);
+    }
     loop {
         let held = store
             .lock(&github(), CLIENT, Duration::from_secs(10))
@@ -99,4 +163,29 @@ fn rotate(store: &TokenStore) -> ! {
             .unwrap();
         out.flush().unwrap();
     }
+}
+
+/// Lets the kernel kill this process before it makes one of these calls. A file may still be opened
+/// if it is not created exclusively.
+fn kill_before(calls: &[libc::c_long]) {
+    let rules = calls.iter().map(|call| {
+        let exclusive = u64::from(libc::O_EXCL.unsigned_abs());
+        let only_exclusive = SeccompCondition::new(
+            2,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::MaskedEq(exclusive),
+            exclusive,
+        );
+        let rule = SeccompRule::new(vec![only_exclusive.unwrap()]).unwrap();
+        let is_open = *call == libc::SYS_openat;
+        (*call, if is_open { vec![rule] } else { Vec::new() })
+    });
+    let filter = SeccompFilter::new(
+        rules.collect::<BTreeMap<_, _>>(),
+        SeccompAction::Allow,
+        SeccompAction::KillProcess,
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
+    apply_filter(&program).unwrap();
 }

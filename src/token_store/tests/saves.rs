@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{World, document, github};
+use crate::token_store::reservation::write_zeros;
 use crate::token_store::{Recovery, StoreError, StoredFile};
 
 fn mode(world: &World, name: &str) -> u32 {
@@ -70,4 +71,55 @@ fn a_document_that_is_too_large_leaves_the_previous_one() {
     assert!(matches!(error, Some(StoreError::TooLarge(_))));
     assert!(world.read() == document(1));
     assert_eq!(world.names(), ["github.json", "github.lock"]);
+}
+
+#[test]
+fn a_rename_that_fails_is_completed_by_the_next_holder() {
+    // Consent fault 313
+    let world = World::new();
+    world.save(1);
+    let reservation = world.lock().reserve().unwrap();
+    // A directory with an entry cannot be replaced by a file.
+    let place = world.path("github.json");
+    fs::remove_file(&place).unwrap();
+    fs::create_dir_all(place.join("entry")).unwrap();
+    let error = reservation.save(&document(2)).err().unwrap().to_string();
+    assert!(
+        error.starts_with("cannot replace `github.json` in the token store: "),
+        "{error}"
+    );
+    fs::remove_dir_all(&place).unwrap();
+    let held = world.lock();
+    assert_eq!(held.recovery(), Recovery::Adopted);
+    assert!(super::usable(held.read()) == document(2));
+}
+
+#[test]
+fn a_pending_file_that_is_replaced_is_not_renamed() {
+    // Consent fault 313
+    let world = World::new();
+    world.save(1);
+    let pending = world.path("github.json.pending");
+    let reservation = world.lock().reserve().unwrap();
+    fs::remove_file(&pending).unwrap();
+    assert!(reservation.save(&document(2)).is_err());
+    let reservation = world.lock().reserve().unwrap();
+    fs::remove_file(&pending).unwrap();
+    fs::write(&pending, "of another process").unwrap();
+    assert!(reservation.save(&document(2)).is_err());
+    assert_eq!(fs::read(&pending).unwrap(), b"of another process");
+    assert!(world.read() == document(1));
+    world.save(2);
+    assert!(world.read() == document(2));
+}
+
+#[test]
+fn a_file_system_without_fallocate_reserves_space_with_zeros() {
+    let world = World::new();
+    let reservation = world.lock().reserve().unwrap();
+    reservation.pending.set_len(0).unwrap();
+    write_zeros(&reservation.pending).unwrap();
+    assert_eq!(reservation.pending.metadata().unwrap().len(), 64 * 1024);
+    reservation.save(&document(1)).unwrap();
+    assert!(world.read() == document(1));
 }
