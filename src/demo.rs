@@ -1,23 +1,33 @@
-//! The parts of `egressd demo`: an HTTPS API, a token endpoint, definitions of connections to both,
-//! and `curl` lines that try them out.
+//! The parts of `egressd demo`: an HTTPS API, an authorization server, definitions of connections
+//! to both, and `curl` lines that try them out.
 //!
 //! The API is an ordinary upstream. It does not depend on the proxy and checks the credential of
-//! every request, so a response proves that egressd added one. The API and the token endpoint
+//! every request, so a response proves that egressd added one. The API and the authorization server
 //! listen on loopback, each on a free port, and run on a thread and a runtime of their own. Their
 //! certificate authority and all secrets are generated at start-up and stay in memory.
 
 mod api;
 mod authority;
+mod authorization_request;
+mod authorization_server;
+mod clients;
 mod connections;
+mod consents;
 mod credentials;
 mod curl;
+mod device_requests;
 mod echo;
 mod event_stream;
+mod expiring;
 mod form;
+mod grants;
 mod items;
+mod oauth_error;
+mod pages;
 mod random;
 mod responses;
-mod token_endpoint;
+mod scopes;
+mod token_requests;
 mod tokens;
 
 use std::convert::Infallible;
@@ -39,9 +49,12 @@ use tokio_rustls::TlsAcceptor;
 
 use api::DemoApi;
 use authority::Authority;
+use authorization_server::AuthorizationServer;
+use clients::Clients;
+use consents::Consents;
 use credentials::CredentialChecks;
+use device_requests::UserCode;
 use responses::Body;
-use token_endpoint::DemoTokenEndpoint;
 use tokens::IssuedTokens;
 
 pub(crate) use connections::{DemoAddresses, connection_definitions};
@@ -54,7 +67,7 @@ const IO_TIMEOUT: Duration = Duration::from_secs(10);
 /// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The running API and token endpoint. Dropping it stops both.
+/// The running API and authorization server. Dropping it stops both.
 pub(crate) struct DemoServer {
     addresses: DemoAddresses,
     root: CertificateDer<'static>,
@@ -65,20 +78,15 @@ pub(crate) struct DemoServer {
 /// The service of a listener.
 enum DemoService {
     Api(DemoApi),
-    Tokens(DemoTokenEndpoint),
+    Authorization(AuthorizationServer),
 }
 
 impl DemoServer {
-    /// Starts the API and the token endpoint on free ports of 127.0.0.1. They accept only these
-    /// secrets.
+    /// Starts the API and the authorization server on free ports of 127.0.0.1. They accept only
+    /// these secrets.
     pub(crate) fn start(keys: &DemoSecrets) -> io::Result<Self> {
         let authority = Authority::new().map_err(io::Error::other)?;
         let tls = TlsAcceptor::from(Arc::new(authority.tls));
-        let tokens = Arc::new(IssuedTokens::default());
-        let checks = CredentialChecks::new(keys, Arc::clone(&tokens))?;
-        let endpoint =
-            DemoService::Tokens(DemoTokenEndpoint::new(keys.client(), Arc::clone(&tokens)));
-        let demo_api = DemoService::Api(DemoApi::new(checks, tokens));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -90,7 +98,18 @@ impl DemoServer {
             listener.set_nonblocking(true)?;
             io::Result::Ok((listener.local_addr()?, TcpListener::from_std(listener)?))
         };
-        let ((api, api_listener), (token_endpoint, token_listener)) = (listen()?, listen()?);
+        let (api, api_listener) = listen()?;
+        let (authorization_server, authorization_listener) = listen()?;
+        let tokens = Arc::new(IssuedTokens::default());
+        let consents = Arc::new(Consents::new(UserCode::generate()?));
+        let checks = CredentialChecks::new(keys, Arc::clone(&tokens), Arc::clone(&consents))?;
+        let server = DemoService::Authorization(AuthorizationServer::new(
+            format!("https://{authorization_server}"),
+            Clients::new(keys.service_client()),
+            Arc::clone(&tokens),
+            consents,
+        ));
+        let demo_api = DemoService::Api(DemoApi::new(checks, tokens));
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("demo-api".into())
@@ -99,7 +118,7 @@ impl DemoServer {
                     // The accept loops do not end, so only `stopped` ends the thread.
                     tokio::select! {
                         () = accept_sockets(api_listener, tls.clone(), Arc::new(demo_api)) => {}
-                        () = accept_sockets(token_listener, tls, Arc::new(endpoint)) => {}
+                        () = accept_sockets(authorization_listener, tls, Arc::new(server)) => {}
                         _ = stopped => {}
                     }
                 });
@@ -107,7 +126,7 @@ impl DemoServer {
         Ok(Self {
             addresses: DemoAddresses {
                 api,
-                token_endpoint,
+                authorization_server,
             },
             root: authority.root,
             stop: Some(stop),
@@ -141,7 +160,7 @@ impl DemoService {
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         match self {
             Self::Api(demo_api) => demo_api.respond(request).await,
-            Self::Tokens(endpoint) => endpoint.respond(request).await,
+            Self::Authorization(server) => server.respond(request).await,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The API's routes: `/<account>/echo`, `/items`, `/slow/{seconds}`, `/big/{mebibytes}`, `/events`,
-//! `/status/{code}`, `/token`, `/reflect`.
+//! `/status/{code}`, `/token`, `/profile`, `/reflect`.
 //!
 //! `/reflect` returns the credential on purpose, to show that the proxy blocks the response.
 
@@ -26,6 +26,7 @@ use super::items::{Items, NewItem};
 use super::responses::{
     Body, empty_response, error_response, json_response, read_body, with_header,
 };
+use super::scopes::CONSENT_SCOPES;
 use super::tokens::IssuedTokens;
 
 /// The number of events if the query has no `count`.
@@ -69,13 +70,14 @@ impl DemoApi {
             ("echo", None) => self.handle_echo(account, verified, &parts, body).await,
             ("token", None) => self.handle_revocation(verified, &parts.method),
             ("items", id) => self.handle_items(&parts, id, body).await,
-            ("slow" | "big" | "events" | "status" | "reflect", _) if !reads => {
+            ("slow" | "big" | "events" | "status" | "profile" | "reflect", _) if !reads => {
                 method_not_allowed("GET, HEAD")
             }
             ("slow", Some(seconds)) => delayed_response(seconds).await,
             ("big", Some(mebibytes)) => large_response(mebibytes, parts.uri.query()),
             ("events", None) => event_response(parts.uri.query()),
             ("status", Some(code)) => status_response(code, path),
+            ("profile", None) => profile_response(verified),
             ("reflect", None) => reflect_in_body(&parts),
             ("reflect", Some("header")) => reflect_in_header(&parts),
             (_, _) => error_response(StatusCode::NOT_FOUND, "no resource at this path"),
@@ -105,7 +107,7 @@ impl DemoApi {
                 token,
                 token_requests: self.tokens.requests(),
             },
-            (_, VerifiedCredential::Static) => Proof::Key {},
+            (_, VerifiedCredential::Static | VerifiedCredential::Consented(_)) => Proof::Key {},
         };
         json_response(StatusCode::OK, &Echo::new(parts, &bytes, proof))
     }
@@ -185,6 +187,19 @@ impl DemoApi {
             ),
         }
     }
+}
+
+/// Shows the account of the person who consented, and the number of the access token.
+fn profile_response(verified: VerifiedCredential) -> Response<Body> {
+    let VerifiedCredential::Consented(access) = verified else {
+        return error_response(StatusCode::NOT_FOUND, "no person consented to this access");
+    };
+    let profile = json!({
+        "account": access.account,
+        "scope": CONSENT_SCOPES.join(" "),
+        "access_token_number": access.number,
+    });
+    json_response(StatusCode::OK, &profile)
 }
 
 /// Returns the credential in the body, as a careless debug page would.

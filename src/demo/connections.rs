@@ -9,7 +9,7 @@ use crate::config::Text;
 #[derive(Clone, Copy)]
 pub(crate) struct DemoAddresses {
     pub(crate) api: SocketAddr,
-    pub(crate) token_endpoint: SocketAddr,
+    pub(crate) authorization_server: SocketAddr,
 }
 
 /// Returns the file name and the text of a definition, with `{api}` and `{tokens}` as placeholders
@@ -36,7 +36,7 @@ const DEFINITIONS: [(&str, &str); 9] = [
 pub(crate) fn connection_definitions(addresses: DemoAddresses) -> Vec<Text> {
     let (api, tokens) = (
         addresses.api.to_string(),
-        addresses.token_endpoint.to_string(),
+        addresses.authorization_server.to_string(),
     );
     DEFINITIONS
         .iter()
@@ -58,7 +58,7 @@ mod tests {
         let secrets = DemoSecrets::generate().unwrap();
         let addresses = DemoAddresses {
             api: ([127, 0, 0, 1], 4443).into(),
-            token_endpoint: ([127, 0, 0, 1], 4444).into(),
+            authorization_server: ([127, 0, 0, 1], 4444).into(),
         };
         let environment = Environment::new(secrets.environment_variables());
         let loaded = load_texts(

@@ -13,6 +13,9 @@ use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::clients::ServiceClient;
+use super::consents::Consents;
+use super::grants::ConsentedAccess;
 use super::random::{random_secret, to_hex};
 use super::tokens::IssuedTokens;
 
@@ -32,15 +35,9 @@ pub(crate) struct DemoSecrets {
     signing_key: Zeroizing<String>,
 }
 
-/// The only client of the token endpoint.
-pub(super) struct RegisteredClient {
-    pub(super) id: &'static str,
-    pub(super) secret: Zeroizing<String>,
-}
-
 /// The user name of [`Account::Basic`].
 const USERNAME: &str = "billing";
-/// The id of the client that gets tokens.
+/// The id of the client that gets tokens for itself.
 const CLIENT_ID: &str = "crm-sidecar";
 
 impl DemoSecrets {
@@ -70,9 +67,9 @@ impl DemoSecrets {
         ]
     }
 
-    /// Returns the client that the token endpoint accepts.
-    pub(super) fn client(&self) -> RegisteredClient {
-        RegisteredClient {
+    /// Returns the client that gets tokens for itself.
+    pub(super) fn service_client(&self) -> ServiceClient {
+        ServiceClient {
             id: CLIENT_ID,
             secret: self.client_secret.clone(),
         }
@@ -90,6 +87,8 @@ pub(super) enum Account {
     ApiKey,
     /// `/oauth`
     Oauth,
+    /// `/consent`: requires an access token that a person consented to.
+    Consent,
     /// `/signed`: the request is authenticated by the signature of its body, see
     /// [`CredentialChecks::is_signed`].
     Signed,
@@ -104,6 +103,8 @@ pub(super) enum VerifiedCredential {
     Static,
     /// The access token with this number.
     AccessToken(u64),
+    /// An access token that a person consented to.
+    Consented(ConsentedAccess),
 }
 
 impl Account {
@@ -114,6 +115,7 @@ impl Account {
             "basic" => Some(Self::Basic),
             "api-key" => Some(Self::ApiKey),
             "oauth" => Some(Self::Oauth),
+            "consent" => Some(Self::Consent),
             "signed" => Some(Self::Signed),
             "open" => Some(Self::Open),
             _ => None,
@@ -128,7 +130,7 @@ impl Account {
             Self::Basic => "Basic realm=\"egressd demo\", charset=\"UTF-8\"",
             Self::ApiKey => "ApiKey realm=\"egressd demo\"",
             // `invalid_token` makes a client obtain a new token (RFC 6750 §3.1).
-            Self::Oauth => "Bearer realm=\"egressd demo\", error=\"invalid_token\"",
+            Self::Oauth | Self::Consent => "Bearer realm=\"egressd demo\", error=\"invalid_token\"",
             Self::Signed => "Signature realm=\"egressd demo\"",
         }
     }
@@ -140,12 +142,17 @@ pub(super) struct CredentialChecks {
     basic: HeaderValue,
     api_key: HeaderValue,
     tokens: Arc<IssuedTokens>,
+    consents: Arc<Consents>,
     signing_key: Zeroizing<String>,
 }
 
 impl CredentialChecks {
     /// Creates checks for these secrets and the issued tokens.
-    pub(super) fn new(keys: &DemoSecrets, tokens: Arc<IssuedTokens>) -> io::Result<Self> {
+    pub(super) fn new(
+        keys: &DemoSecrets,
+        tokens: Arc<IssuedTokens>,
+        consents: Arc<Consents>,
+    ) -> io::Result<Self> {
         let pair = Zeroizing::new(format!("{USERNAME}:{}", *keys.password));
         let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
         Ok(Self {
@@ -153,6 +160,7 @@ impl CredentialChecks {
             basic: sensitive_value(&Zeroizing::new(format!("Basic {}", *pair)))?,
             api_key: sensitive_value(&keys.api_key)?,
             tokens,
+            consents,
             signing_key: keys.signing_key.clone(),
         })
     }
@@ -168,10 +176,16 @@ impl CredentialChecks {
             Account::Basic => (AUTHORIZATION, &self.basic),
             Account::ApiKey => (API_KEY, &self.api_key),
             Account::Oauth => {
-                let value = single_value(headers, &AUTHORIZATION)?.as_bytes();
-                let token = value.strip_prefix(b"Bearer ")?;
-                let number = self.tokens.token_number(token, Instant::now())?;
+                let number = self
+                    .tokens
+                    .token_number(bearer_token(headers)?, Instant::now())?;
                 return Some(VerifiedCredential::AccessToken(number));
+            }
+            Account::Consent => {
+                let access = self
+                    .consents
+                    .access(bearer_token(headers)?, Instant::now())?;
+                return Some(VerifiedCredential::Consented(access));
             }
             // The signature can be checked only once the body has been read.
             Account::Signed | Account::Open => return Some(VerifiedCredential::Static),
@@ -190,6 +204,12 @@ impl CredentialChecks {
         let expected = format!("sha256={}", to_hex(&code));
         single_value(headers, &SIGNATURE).is_some_and(|value| *value == expected)
     }
+}
+
+/// Returns the token of `Authorization: Bearer`.
+fn bearer_token(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = single_value(headers, &AUTHORIZATION)?.as_bytes();
+    value.strip_prefix(b"Bearer ")
 }
 
 /// Returns the value of a header that occurs exactly once.
@@ -212,9 +232,11 @@ mod tests {
     use std::time::Instant;
 
     use super::{
-        API_KEY, Account, CredentialChecks, DemoSecrets, Hmac, IssuedTokens, SIGNATURE, Sha256,
-        VerifiedCredential,
+        API_KEY, Account, Consents, CredentialChecks, DemoSecrets, Hmac, IssuedTokens, SIGNATURE,
+        Sha256, VerifiedCredential,
     };
+    use crate::demo::consents::{ACCOUNTS, Decision};
+    use crate::demo::device_requests::UserCode;
     use hmac::{KeyInit as _, Mac as _};
     use http::header::AUTHORIZATION;
     use http::{HeaderMap, HeaderValue};
@@ -223,12 +245,37 @@ mod tests {
         HeaderValue::from_str(text).unwrap()
     }
 
+    fn bearer(token: &str) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, header(&format!("Bearer {token}")))])
+    }
+
+    fn consents() -> Arc<Consents> {
+        Arc::new(Consents::new(UserCode::generate().unwrap()))
+    }
+
+    /// Returns an access token that the second account consented to.
+    fn consented_token(consents: &Consents) -> String {
+        let now = Instant::now();
+        let code = consents.begin_device(now).unwrap();
+        let user_code = consents.user_code().to_string();
+        assert!(consents.decide_device(&user_code, Decision::Approve(ACCOUNTS[1]), now));
+        let tokens = consents.poll_device(&code, now).unwrap();
+        tokens.access_token.to_string()
+    }
+
     #[test]
     fn only_the_accounts_own_credential_is_accepted() {
         let keys = DemoSecrets::generate().unwrap();
         let tokens = Arc::new(IssuedTokens::default());
         let issued = tokens.issue(Instant::now()).unwrap();
-        let checks = CredentialChecks::new(&keys, tokens).unwrap();
+        let consents = consents();
+        let consented = consented_token(&consents);
+        let checks = CredentialChecks::new(&keys, tokens, consents).unwrap();
+        let consent = checks.verify(Account::Consent, &bearer(&consented));
+        assert!(
+            matches!(consent, Some(VerifiedCredential::Consented(access)) if access.account == ACCOUNTS[1]),
+            "{consent:?}"
+        );
         let with = |name, value: &HeaderValue| HeaderMap::from_iter([(name, value.clone())]);
         let stale = header(&format!("Bearer {}", *keys.stale));
         let token = header(&format!("Bearer {}", *issued));
@@ -253,6 +300,9 @@ mod tests {
             (Account::Bearer, with(AUTHORIZATION, &token), None),
             (Account::Bearer, with(AUTHORIZATION, &checks.basic), None),
             (Account::Oauth, with(AUTHORIZATION, &checks.bearer), None),
+            (Account::Oauth, bearer(&consented), None),
+            (Account::Consent, with(AUTHORIZATION, &token), None),
+            (Account::Consent, HeaderMap::new(), None),
             (Account::Bearer, twice, None),
         ] {
             assert_eq!(
@@ -266,7 +316,7 @@ mod tests {
     #[test]
     fn a_signature_covers_the_bytes_with_the_key() {
         let keys = DemoSecrets::generate().unwrap();
-        let checks = CredentialChecks::new(&keys, Arc::default()).unwrap();
+        let checks = CredentialChecks::new(&keys, Arc::default(), consents()).unwrap();
         let sign = |key: &str, body: &[u8]| {
             let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
             let code = mac.chain_update(body).finalize().into_bytes();

@@ -1,8 +1,33 @@
 //! A strict parser of `application/x-www-form-urlencoded` (WHATWG URL §5.1): text with an
 //! incomplete escape, or that is not UTF-8, is refused and not replaced.
 
+use std::collections::BTreeMap;
+
+/// The maximum number of parameters of a request.
+const MAX_PARAMETERS: usize = 32;
+
+/// The parameters of a request, by their names.
+pub(super) type Parameters = BTreeMap<String, String>;
+
+/// Parses the parameters of a request. One that occurs twice is refused (RFC 6749 §3.1, §3.2).
+pub(super) fn parse_parameters(text: &[u8]) -> Result<Parameters, &'static str> {
+    let Some(pairs) = parse_pairs(text) else {
+        return Err("the parameters are not a valid form");
+    };
+    if pairs.len() > MAX_PARAMETERS {
+        return Err("more than 32 parameters");
+    }
+    let mut parameters = Parameters::new();
+    for (name, value) in pairs {
+        if parameters.insert(name, value).is_some() {
+            return Err("a parameter is repeated");
+        }
+    }
+    Ok(parameters)
+}
+
 /// Returns the parameters in their order. Empty pieces are left out.
-pub(super) fn parse_pairs(text: &[u8]) -> Option<Vec<(String, String)>> {
+fn parse_pairs(text: &[u8]) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(text).ok()?;
     text.split('&')
         .filter(|piece| !piece.is_empty())
@@ -34,7 +59,7 @@ pub(super) fn decode(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, parse_pairs};
+    use super::{MAX_PARAMETERS, decode, parse_pairs, parse_parameters};
 
     #[test]
     fn pairs() {
@@ -57,5 +82,21 @@ mod tests {
             assert_eq!(decode(broken), None, "{broken}");
         }
         assert_eq!(parse_pairs(b"a=\xff"), None);
+    }
+
+    #[test]
+    fn parameters_are_few_and_occur_once() {
+        let parameters = parse_parameters(b"a=1&b=2").unwrap();
+        assert_eq!(parameters.len(), 2);
+        assert_eq!(parameters.get("b").map(String::as_str), Some("2"));
+        let many = |count: usize| {
+            let all: Vec<_> = (0..count).map(|number| format!("p{number}=")).collect();
+            parse_parameters(all.join("&").as_bytes())
+        };
+        assert!(many(MAX_PARAMETERS).is_ok());
+        assert!(many(MAX_PARAMETERS + 1).is_err());
+        for refused in [&b"a=1&a=1"[..], b"a&%61", b"a=%zz"] {
+            assert!(parse_parameters(refused).is_err());
+        }
     }
 }

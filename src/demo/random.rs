@@ -11,9 +11,15 @@ const KEY_BYTES: usize = 24;
 
 /// Generates a secret of 48 hexadecimal digits.
 pub(super) fn random_secret() -> io::Result<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    fill_random(&mut *bytes).map_err(io::Error::other)?;
+    let bytes = random_bytes::<KEY_BYTES>()?;
     Ok(Zeroizing::new(to_hex(&*bytes)))
+}
+
+/// Generates random bytes.
+pub(super) fn random_bytes<const N: usize>() -> io::Result<Zeroizing<[u8; N]>> {
+    let mut bytes = Zeroizing::new([0; N]);
+    fill_random(&mut *bytes).map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 /// Encodes bytes in lower-case hexadecimal digits.

@@ -1,5 +1,6 @@
-//! The access tokens of one run: the token endpoint issues them, and the API checks them. Token
-//! requests and tokens are counted, so that `/echo` can report the counts.
+//! The access tokens of the client that gets them for itself: the authorization server issues them,
+//! and the API checks them. Token requests and tokens are counted, so that `/echo` can report the
+//! counts.
 //!
 //! A token can be revoked, to show that egressd obtains a new one. After a 401, egressd does so at
 //! most once in 30 seconds. So a token is revoked only if the last renewal is longer ago.
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
+use super::expiring::Expiring;
 use super::random::random_secret;
 
 /// The lifetime of a token.
@@ -25,10 +27,9 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(35);
 #[derive(Default)]
 pub(super) struct IssuedTokens(Mutex<TokenTable>);
 
-#[derive(Default)]
 struct TokenTable {
-    issued: Vec<IssuedToken>,
-    /// The number of token requests so far, including refused ones.
+    issued: Expiring<IssuedToken>,
+    /// The number of requests for tokens of this kind so far, including refused ones.
     requests: u64,
     /// The number of tokens so far, which is the number of the last one.
     number: u64,
@@ -38,7 +39,17 @@ struct TokenTable {
 struct IssuedToken {
     token: Zeroizing<String>,
     number: u64,
-    until: Instant,
+}
+
+impl Default for TokenTable {
+    fn default() -> Self {
+        Self {
+            issued: Expiring::with_capacity(MAX_LIVE_TOKENS),
+            requests: 0,
+            number: 0,
+            last_revocation: LastRevocation::default(),
+        }
+    }
 }
 
 /// The state of the last revocation.
@@ -72,15 +83,8 @@ impl IssuedTokens {
         let issued = IssuedToken {
             token: token.clone(),
             number: state.number,
-            until: now + TOKEN_LIFETIME,
         };
-        // Also bounds the memory of a demo that runs for a long time.
-        state.issued.retain(|issued| issued.until > now);
-        if state.issued.len() >= MAX_LIVE_TOKENS {
-            // Tokens are stored in the order of issue, so the first is the oldest.
-            state.issued.remove(0);
-        }
-        state.issued.push(issued);
+        state.issued.push(issued, now, now + TOKEN_LIFETIME);
         if matches!(state.last_revocation, LastRevocation::Pending) {
             state.last_revocation = LastRevocation::Renewed(now);
         }
@@ -89,10 +93,9 @@ impl IssuedTokens {
 
     /// Returns the number of a valid token, from 1.
     pub(super) fn token_number(&self, token: &[u8], now: Instant) -> Option<u64> {
+        let is_token = |issued: &IssuedToken| issued.token.as_bytes() == token;
         let state = self.0.lock();
-        let mut live = state.issued.iter().filter(|issued| issued.until > now);
-        live.find(|issued| issued.token.as_bytes() == token)
-            .map(|issued| issued.number)
+        state.issued.find(now, is_token).map(|issued| issued.number)
     }
 
     /// Revokes the token with this number. Returns `false`, and keeps the token, if the last
@@ -104,7 +107,7 @@ impl IssuedTokens {
         {
             return false;
         }
-        state.issued.retain(|issued| issued.number != number);
+        state.issued.remove(|issued| issued.number == number);
         state.last_revocation = LastRevocation::Pending;
         true
     }
