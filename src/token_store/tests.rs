@@ -6,6 +6,7 @@ mod documents;
 mod files;
 mod full_disks;
 mod lives;
+mod mutations;
 mod recoveries;
 mod saves;
 mod versions;

@@ -66,7 +66,7 @@ pub struct RefreshedTokens {
 
 impl StoredGrant {
     /// Returns the document of a new consent. It is newer than the previous document, even if the
-    /// wall clock was set back.
+    /// wall clock was set back. `previous` is the document that was read under the lock.
     pub fn from_consent(consent: NewConsent, previous: Option<&Self>, now: Timestamp) -> Self {
         let mut document = Self {
             client: Some(consent.client),

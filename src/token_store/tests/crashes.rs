@@ -97,6 +97,34 @@ fn a_kill_at_any_moment_loses_no_document() {
     );
 }
 
+#[test]
+fn two_processes_rotate_one_grant_in_turns() {
+    // Consent fault 315
+    let world = World::new();
+    world.save(1);
+    let children = [(); 2].map(|()| start_child(world.directory.path(), None));
+    let saved = children.map(|(mut child, mut lines)| {
+        let lines = lines.by_ref().map_while(Result::ok);
+        let mut sequences = lines.filter_map(|line| saved_sequence(&line));
+        // The first process is read and killed while the second one runs.
+        let first: Vec<u64> = sequences.by_ref().take(20).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        first.into_iter().chain(sequences).collect::<Vec<u64>>()
+    });
+    let [one, two] = saved;
+    assert!(one.len() >= 20 && two.len() >= 20, "{one:?} {two:?}");
+    assert!(one.is_sorted_by(|a, b| a < b) && two.is_sorted_by(|a, b| a < b));
+    assert!(one.iter().all(|sequence| !two.contains(sequence)));
+    // Each process can be killed between saving a document and reporting it.
+    let sequence = usable(world.lock().read()).version().sequence;
+    let reported = (one.len() + two.len()) as u64;
+    assert!(
+        (reported + 1..=reported + 3).contains(&sequence),
+        "{sequence}"
+    );
+}
+
 /// Starts a child, waits until it has saved a few documents, and kills it a moment later. Returns
 /// the last sequence that the child has reported.
 fn run_and_kill(world: &World, round: u64) -> Option<u64> {
@@ -151,9 +179,13 @@ fn rotate_in_a_child_process() {
         kill_before(calls);
     }
     loop {
-        let held = store
-            .lock(&github(), CLIENT, Duration::from_secs(10))
-            .unwrap();
+        // Without pauses, so that two processes get the lock in turns.
+        let held = loop {
+            match store.try_lock(&github(), CLIENT).unwrap() {
+                Some(held) => break held,
+                None => thread::yield_now(),
+            }
+        };
         let reservation = held.reserve().unwrap();
         let last = usable(reservation.held().read());
         let sequence = last.version().sequence + 1;
