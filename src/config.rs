@@ -5,19 +5,27 @@
 //! rejects those of the wrong kind, and `sources` records their content. `document` turns each file
 //! into a tree with positions, and `layers` does the same with environment and flags. `field` reads
 //! single values from a tree, and `object` reads mappings by a table of their fields:
-//! `connection_spec` or `settings_spec`, in the terms of `spec`. `definition` (with `connection`,
-//! `auth`, `headers`, `routes`, `described_routes`, `urls`, `foreign_wildcards`, `secret_ref`,
-//! `secret_policy`) and `settings` convert the values into types that hold only valid ones.
-//! `problem`, `excerpt` and `render` report problems to the operator, and `redaction` decides how
-//! much of the operator's text a report may contain. `schema` prints the tables as a JSON Schema.
+//! `connection_spec`, `consent_spec` or `settings_spec`, in the terms of `spec`. `settings`,
+//! `connectors` (with `placeholders`) and `definition_reader` convert the values into types that
+//! hold only valid ones. The parts of a definition are read by `definition`, `connection`, `ids`,
+//! `auth` (with `auth_context`, `user_consent` and `provider_fields`), `headers`, `routes`,
+//! `described_routes`, `urls`, `foreign_wildcards`, `secret_ref` and `secret_policy`; `consents`
+//! compares definitions that need the consent of a person. `problem`, `unknown_field`, `excerpt`
+//! and `render` report problems to the operator, and `redaction` decides how much of the operator's
+//! text a report may contain. `schema` prints the tables as a JSON Schema.
 //!
 //! Nothing here runs while requests are served. Two invariants are kept here: an invalid value
 //! never leaves `config`, and no problem shows a secret.
 
 mod auth;
+mod auth_context;
 mod connection;
 mod connection_spec;
+mod connectors;
+mod consent_spec;
+mod consents;
 mod definition;
+mod definition_reader;
 mod described_routes;
 mod document;
 mod environment;
@@ -28,11 +36,14 @@ mod file_reading;
 mod files;
 mod foreign_wildcards;
 mod headers;
+mod ids;
 mod layers;
 mod listeners;
 mod load;
 mod object;
+mod placeholders;
 mod problem;
+mod provider_fields;
 mod redaction;
 mod render;
 mod routes;
@@ -44,14 +55,18 @@ mod settings_spec;
 mod sources;
 mod spec;
 mod syntax;
+mod unknown_field;
 mod urls;
+mod user_consent;
 
+pub use connectors::{ConnectorTemplate, UnusableValues};
+pub use definition_reader::Text;
 pub use environment::Environment;
 pub use layers::SettingsOverrides;
 pub use listeners::management_listen;
 pub use load::{
-    LoadAttempt, LoadOptions, Loaded, LoadedPaths, Text, attempt_reload, load, load_paths,
-    load_texts,
+    LoadAttempt, LoadOptions, Loaded, LoadedPaths, attempt_reload, load, load_connectors,
+    load_paths, load_texts,
 };
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use redaction::may_show;

@@ -13,6 +13,7 @@ pub mod caller;
 pub mod caps;
 pub mod changes;
 pub mod connection;
+pub mod connector;
 pub mod headers;
 pub mod id;
 pub mod listener_scope;

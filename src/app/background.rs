@@ -1,6 +1,7 @@
 //! The threads that do not serve: one reloads the configuration, and one stops the app.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -45,6 +46,8 @@ pub(super) struct ReloadInput {
     /// `true` if the process is confined to the directories of its files.
     pub(super) confined: bool,
     pub(super) login: Option<Arc<Login>>,
+    /// The directories of connectors.
+    pub(super) connectors: Vec<PathBuf>,
 }
 
 impl ReloadInput {
@@ -59,13 +62,15 @@ impl ReloadInput {
             startup: settings.startup_settings(),
             confined,
             login,
+            connectors: settings.connectors.clone(),
         }
     }
 }
 
 impl App {
     /// Returns the action that loads the configuration again and publishes it.
-    pub fn reload(&self, options: LoadOptions) -> Reload {
+    pub fn reload(&self, mut options: LoadOptions) -> Reload {
+        options.overrides.connectors = Some(self.reload_input.connectors.clone());
         let login = self.reload_input.login.clone();
         let credentials = Arc::clone(&self.shared.credentials);
         let metrics = Arc::clone(&self.shared.metrics);

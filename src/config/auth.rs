@@ -1,6 +1,6 @@
 //! Reads the auth kinds of a definition into an [`Auth`]: exactly one must be set.
 //!
-//! The protobuf `oneof` becomes five optional fields in a file. Each field that is set is read,
+//! The protobuf `oneof` becomes six optional fields in a file. Each field that is set is read,
 //! even if several are set, so that every mistake is reported.
 
 use std::sync::Arc;
@@ -8,43 +8,42 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 
+use super::auth_context::AuthContext;
 use super::connection_spec::{AUTH_KINDS, CLIENT_AUTH};
 use super::field::{Field, join_names};
 use super::headers;
 use super::object::Object;
 use super::secret_ref::{ResolveContext, require_trimmed};
-use super::urls::{check_reachable, report_invalid_url};
+use super::urls::{check_reachable, read_https_url};
+use super::user_consent::read_user_consent;
 use crate::domain::auth::{
-    BasicAuth, BearerToken, ClientAuth, ColonInUsername, GrantType, InvalidGrantType, NotUtf8,
-    OauthClientCredentials, OauthParameters, SecretPart, Username, Utf8Secret,
+    BasicAuth, BearerToken, ClientAuth, ColonInUsername, GrantType, InvalidGrantType,
+    OauthClientCredentials, OauthParameters, SecretPart, Username,
 };
 use crate::domain::{Auth, TokenUrl};
 
 const STANDARD_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
 
 /// Reads the details of one auth kind.
-type Reader = fn(&Object<'_>, &ResolveContext<'_>, Option<&[IpNet]>) -> Option<Auth>;
+type Reader = fn(&Object<'_>, &AuthContext<'_>) -> Option<Auth>;
 
-const READERS: [(&str, Reader); 5] = [
+const READERS: [(&str, Reader); 6] = [
     ("oauth_client_credentials", read_oauth_client_credentials),
-    ("bearer_token", |object, context, _| {
-        read_bearer_token(object, context)
+    ("oauth_user_consent", read_user_consent),
+    ("bearer_token", |object, context| {
+        read_bearer_token(object, context.resolve)
     }),
-    ("basic_auth", |object, context, _| {
-        read_basic_auth(object, context)
+    ("basic_auth", |object, context| {
+        read_basic_auth(object, context.resolve)
     }),
-    ("static_headers", |object, context, _| {
-        read_static_headers(object, context)
+    ("static_headers", |object, context| {
+        read_static_headers(object, context.resolve)
     }),
-    ("no_auth", |_, _, _| Some(Auth::NoAuth)),
+    ("no_auth", |_, _| Some(Auth::NoAuth)),
 ];
 
-/// Reads the one credential of a connection. A token URL may be in `allowed_cidrs` too.
-pub(super) fn read_auth(
-    http: &Object<'_>,
-    context: &ResolveContext<'_>,
-    allowed_cidrs: Option<&[IpNet]>,
-) -> Option<Auth> {
+/// Reads the one credential of a connection.
+pub(super) fn read_auth(http: &Object<'_>, context: &AuthContext<'_>) -> Option<Auth> {
     let mut kinds = Vec::new();
     let mut auth = None;
     for (kind, read) in READERS {
@@ -53,7 +52,7 @@ pub(super) fn read_auth(
             // Even if too many are set, each is read, so that every mistake is reported.
             auth = http
                 .read_object(kind)
-                .and_then(|object| read(&object, context, allowed_cidrs));
+                .and_then(|object| read(&object, context));
         }
     }
     match kinds.as_slice() {
@@ -158,19 +157,16 @@ fn read_static_headers(object: &Object<'_>, context: &ResolveContext<'_>) -> Opt
     Some(Auth::StaticHeaders(headers))
 }
 
-fn read_oauth_client_credentials(
-    object: &Object<'_>,
-    context: &ResolveContext<'_>,
-    allowed_cidrs: Option<&[IpNet]>,
-) -> Option<Auth> {
+fn read_oauth_client_credentials(object: &Object<'_>, context: &AuthContext<'_>) -> Option<Auth> {
+    let allowed_cidrs = context.allowed_cidrs;
     let url = object.take_field("token_url");
     let url = url.and_then(|field| read_token_url(&field.into_public(), allowed_cidrs));
     let id = object
         .take_field("client_id")
-        .and_then(|field| read_form_text(&field, context));
+        .and_then(|field| context.read_form_text(&field));
     let secret = object
         .take_field("client_secret")
-        .and_then(|field| read_form_text(&field, context));
+        .and_then(|field| context.read_form_text(&field));
     let grant_type = object.read_optional("grant_type", GrantType::default(), read_grant_type);
     let scopes = object.read_optional("scopes", None, |field| {
         Some(Some(field.read_text()?.to_owned()))
@@ -194,28 +190,8 @@ fn read_oauth_client_credentials(
     Some(Auth::OauthClientCredentials(Arc::new(credentials)))
 }
 
-/// Reads a secret that is sent in a form body.
-fn read_form_text(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Utf8Secret> {
-    let secret = Utf8Secret::try_from(context.read_secret(field)?);
-    if let Err(NotUtf8) = secret {
-        field.clone().into_secret().report(
-            "invalid_secret",
-            "the value is not UTF-8, which a token request requires (RFC 6749)",
-            "store it as UTF-8 text",
-        );
-    }
-    secret.ok()
-}
-
 fn read_token_url(field: &Field<'_>, allowed_cidrs: Option<&[IpNet]>) -> Option<TokenUrl> {
-    let text = field.read_text()?;
-    let url = match TokenUrl::parse(text) {
-        Ok(url) => url,
-        Err(invalid) => {
-            report_invalid_url(field, text, invalid);
-            return None;
-        }
-    };
+    let url = read_https_url(field)?;
     if let Some(name) = url.query().and_then(standard_parameter) {
         // RFC 6749 §2.3.1 and §3.2: a URL must not contain a client secret, nor a parameter twice.
         // The value may be that secret, so it is not shown.
@@ -252,8 +228,8 @@ fn read_grant_type(field: &Field<'_>) -> Option<GrantType> {
             "write the grant type as the provider spells it, or leave the field out",
         ),
         InvalidGrantType::NeedsUser => (
-            "is a grant that needs a user, which egressd does not support",
-            "use a grant without a user; without the field, `client_credentials` is used",
+            "is a grant that needs a user, which this auth kind does not support",
+            "use a grant without a user, or `oauth_user_consent`; without the field, `client_credentials` is used",
         ),
     };
     field.reject("invalid_grant_type", message, remedy)

@@ -6,7 +6,9 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::auth;
+use super::auth_context::AuthContext;
 use super::connection_spec::HTTP2;
+use super::connectors::ConnectorFile;
 use super::field::Field;
 use super::headers;
 use super::object::Object;
@@ -16,8 +18,8 @@ use super::secret_ref::ResolveContext;
 use super::urls::{check_reachable, read_base_url};
 use crate::domain::address::never_range_kind;
 use crate::domain::{
-    Auth, Caps, Ceilings, ConcurrencyCap, Connection, ConnectionId, Http2Mode, ResponseCap, Secret,
-    Timeout,
+    Auth, Caps, Ceilings, ConcurrencyCap, ConfiguredHeader, Connection, ConnectionId, Http2Mode,
+    ResponseCap, Secret, Timeout,
 };
 
 /// The fields of a connection except its details.
@@ -29,27 +31,30 @@ pub(super) struct ConnectionMetadata {
     pub(super) delete_time: Option<Timestamp>,
 }
 
-/// Reads the details and completes the connection. Every mistake in them is reported.
+/// Reads the details and completes the connection. Every mistake in them is reported. `connector` is
+/// the one that the definition names.
 pub(super) fn read_connection(
     http: &Object<'_>,
     context: &ResolveContext<'_>,
     metadata: Option<ConnectionMetadata>,
+    connector: Option<&ConnectorFile>,
 ) -> Option<Connection> {
     let url = http.take_field("base_url");
     let base_url = url.as_ref().and_then(read_base_url);
     let cidrs = http.read_optional("allowed_private_cidrs", Vec::new(), |field| {
         field.read_items(read_cidr)
     });
-    let auth = auth::read_auth(http, context, cidrs.as_deref());
-    let headers = http.read_optional("headers", Vec::new(), |field| {
-        headers::read_configured(field, auth.as_ref())
-    });
-    let set_by_auth = auth.iter().flat_map(Auth::header_names);
-    let set_by_headers = headers.iter().flatten().map(|header| &header.name);
-    let set: Vec<&HeaderName> = set_by_auth.chain(set_by_headers).collect();
-    let allow_agent_headers = http.read_optional("allow_agent_headers", Vec::new(), |field| {
-        headers::read_agent_headers(field, &set)
-    });
+    let auth = auth::read_auth(
+        http,
+        &AuthContext {
+            resolve: context,
+            allowed_cidrs: cidrs.as_deref(),
+            id: metadata.as_ref().map(|metadata| &metadata.id),
+            base_url: base_url.as_ref(),
+            provider: connector.map(ConnectorFile::provider),
+        },
+    );
+    let (headers, allow_agent_headers) = read_headers(http, auth.as_ref());
     let webhook_signing_secret = http.read_optional("webhook_signing_secret", None, |field| {
         read_signing_secret(field, context).map(Some)
     });
@@ -78,6 +83,7 @@ pub(super) fn read_connection(
         id: metadata.id,
         display_name: metadata.display_name,
         description: metadata.description,
+        connector: connector.map(|file| file.connector().slug.clone()),
         base_url: base_url?,
         routes: routes.table,
         route_descriptions: routes.descriptions,
@@ -95,6 +101,23 @@ pub(super) fn read_connection(
         enabled: metadata.enabled,
         delete_time: metadata.delete_time,
     })
+}
+
+/// Reads the headers that are added to requests, and the names of those that agents may send.
+fn read_headers(
+    http: &Object<'_>,
+    auth: Option<&Auth>,
+) -> (Option<Vec<ConfiguredHeader>>, Option<Vec<HeaderName>>) {
+    let headers = http.read_optional("headers", Vec::new(), |field| {
+        headers::read_configured(field, auth)
+    });
+    let set_by_auth = auth.into_iter().flat_map(Auth::header_names);
+    let set_by_headers = headers.iter().flatten().map(|header| &header.name);
+    let set: Vec<&HeaderName> = set_by_auth.chain(set_by_headers).collect();
+    let allow_agent_headers = http.read_optional("allow_agent_headers", Vec::new(), |field| {
+        headers::read_agent_headers(field, &set)
+    });
+    (headers, allow_agent_headers)
 }
 
 fn read_signing_secret(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Secret> {

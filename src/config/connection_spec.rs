@@ -5,8 +5,9 @@ mod tests;
 
 use serde_json::{Value, json};
 
+use super::consent_spec::{IDENTITY, OAUTH_USER_CONSENT};
 use super::spec::Kind::{self, Flag, Integer, List, Object, Value as Other};
-use super::spec::{ObjectSpec, field, one_of, text, text_like, with_keyword};
+use super::spec::{ObjectSpec, field, one_of, secret, text, text_like, texts, with_keyword};
 use crate::domain::auth::ClientAuth;
 use crate::domain::route_description::{
     DESCRIPTION_MAX_CHARS, PARAMETER_NAME_MAX_CHARS, ParameterType, TOOL_NAME_MAX_BYTES,
@@ -34,8 +35,9 @@ pub(super) const PARAMETER_TYPES: [(&str, ParameterType); 5] = {
 };
 
 /// The fields of [`HTTP`] that hold a credential. Exactly one of them is set.
-pub(super) const AUTH_KINDS: [&str; 5] = [
+pub(super) const AUTH_KINDS: [&str; 6] = [
     "oauth_client_credentials",
+    "oauth_user_consent",
     "bearer_token",
     "basic_auth",
     "static_headers",
@@ -43,13 +45,15 @@ pub(super) const AUTH_KINDS: [&str; 5] = [
 ];
 
 /// The objects that the JSON Schema describes by name, under `$defs`.
-pub(super) const DESCRIBED: [&ObjectSpec; 11] = [
+pub(super) const DESCRIBED: [&ObjectSpec; 13] = [
     &CONNECTION,
     &CONNECTION_DETAILS,
     &HTTP,
     &ROUTE,
     &QUERY_PARAMETER,
     &OAUTH_CLIENT_CREDENTIALS,
+    &OAUTH_USER_CONSENT,
+    &IDENTITY,
     &BEARER_TOKEN,
     &BASIC_AUTH,
     &STATIC_HEADERS,
@@ -77,6 +81,8 @@ pub(super) static CONNECTION: ObjectSpec = ObjectSpec::new("Connection", "One co
         "Which tools may use the connection."),
     field("delete_time", Other(|| json!({"type": "string", "format": "date-time"})),
         "RFC 3339. A connection with this field is soft-deleted."),
+    field("connector", Other(|| text_like(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")),
+        "Connector that supplies `base_url`, `headers` and fields of `oauth_user_consent` that are absent; see `egressd connectors`."),
     field("connection_details", Object(&CONNECTION_DETAILS), "The upstream, and the requests that are allowed.")
         .required("write `connection_details: {http: {…}}`"),
 ]);
@@ -102,7 +108,8 @@ pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
     "An HTTPS API: its URL, the requests that are allowed, and one credential.", &[
     field("base_url", Other(|| text_like(r"^https://[^/?#@\\]+(/[^?#\\]*)?$")),
         "`https` only; no userinfo, query or fragment.")
-        .required("write `base_url: https://…`"),
+        .required("write `base_url: https://…`")
+        .or_connector(),
     field("allowed_routes", Other(routes),
         "Patterns as Go's `http.ServeMux` reads them: `[METHOD ]/path`, `{wildcard}`, `{rest...}`, `{$}`; or mappings that describe one each.")
         .required("write at least one, such as `GET /api/status`"),
@@ -122,6 +129,8 @@ pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
     field("http2", Other(|| one_of(&HTTP2)), "Protocol towards the API."),
     field("oauth_client_credentials", Object(&OAUTH_CLIENT_CREDENTIALS),
         "OAuth 2.0 client credentials grant.").secret(),
+    field("oauth_user_consent", Object(&OAUTH_USER_CONSENT),
+        "OAuth 2.0 that a person consents to with `egressd login`.").secret(),
     field("bearer_token", Object(&BEARER_TOKEN), "`Authorization: Bearer`.").secret(),
     field("basic_auth", Object(&BASIC_AUTH), "`Authorization: Basic`.").secret(),
     field("static_headers", Object(&STATIC_HEADERS), "Credentials in headers of any name.").secret(),
@@ -238,30 +247,6 @@ fn query_parameters() -> Value {
         "type": "object",
         "propertyNames": {"minLength": 1, "maxLength": PARAMETER_NAME_MAX_CHARS},
         "additionalProperties": {"anyOf": [one_of(&PARAMETER_TYPES), QUERY_PARAMETER.reference()]},
-    })
-}
-
-fn texts() -> Value {
-    json!({"type": "object", "additionalProperties": text()})
-}
-
-/// Returns the schema of a secret. Only a text in the file itself can be empty.
-fn secret(min_length: u64) -> Value {
-    let reference = |name: &str, what: &str| {
-        json!({
-            "type": "object",
-            "properties": {name: {"type": "string", "minLength": 1, "description": what}},
-            "required": [name],
-            "additionalProperties": false,
-        })
-    };
-    json!({
-        "description": "The value itself, the name of an environment variable, or the path of a file.",
-        "anyOf": [
-            {"type": "string", "minLength": min_length},
-            reference("env", "Name of an environment variable"),
-            reference("file", "Path of a file, relative to this one"),
-        ],
     })
 }
 

@@ -5,9 +5,11 @@ use super::connection::{self, ConnectionMetadata};
 use super::connection_spec::{
     CONNECTION, CONNECTION_TYPES, CONNECTIONS, TOOL_CONFIGURATION, TOOLS,
 };
+use super::connectors::Catalogue;
 use super::field::Field;
 use super::file_kind::report_settings_file;
-use super::object::Object;
+use super::ids::parsed_id;
+use super::object::{Fallback, Object};
 use super::problem::Problem;
 use super::redaction::quoted;
 use super::secret_ref::ResolveContext;
@@ -18,14 +20,23 @@ pub(super) struct Definition {
     pub(super) id: Option<ConnectionId>,
     /// A problem at the place of the id, whose message is added if the id is taken.
     pub(super) id_place: Problem,
+    /// A problem at the place of `oauth_user_consent`, whose message is added if the definition
+    /// differs from another one of the same grant.
+    pub(super) consent_place: Option<Problem>,
     pub(super) connection: Option<Connection>,
+}
+
+/// What the reader of a definition needs besides the definition.
+pub(super) struct DefinitionContext<'c> {
+    pub(super) resolve: &'c ResolveContext<'c>,
+    pub(super) catalogue: &'c Catalogue,
 }
 
 /// Reads the tree of one file: one connection, or `connections: [...]`.
 pub(super) fn read_definitions(
     root: &Field<'_>,
     stem: &str,
-    context: &ResolveContext<'_>,
+    context: &DefinitionContext<'_>,
 ) -> Vec<Definition> {
     if report_settings_file(root) {
         return Vec::new();
@@ -52,21 +63,40 @@ pub(super) fn read_definitions(
 fn read_definition(
     object: &Object<'_>,
     stem: Option<&str>,
-    context: &ResolveContext<'_>,
+    context: &DefinitionContext<'_>,
 ) -> Definition {
     let problems = object.field.input.problems;
     let before = problems.count();
     let (id, id_place) = read_id(object, stem);
     let metadata = read_metadata(object, id.as_ref());
+    let named = object.take_field("connector");
+    let connector = named
+        .as_ref()
+        .and_then(|field| context.catalogue.find_named(field));
+    let below = match (&named, connector) {
+        (_, Some(file)) => file.fallback(problems),
+        (Some(_), None) => Fallback::Unknown,
+        (None, None) => Fallback::Nothing,
+    };
     let details = object.read_object("connection_details");
-    let http = details.and_then(|details| details.read_object("http"));
-    let connection = http.and_then(|http| connection::read_connection(&http, context, metadata));
+    let http = details.and_then(|details| details.read_object_over("http", below));
+    let connection = http.as_ref().and_then(|http| {
+        let connection = connection::read_connection(http, context.resolve, metadata, connector);
+        let is_usable = match (&named, connector) {
+            (Some(field), Some(file)) => file.check_placeholders(field, http),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        connection.filter(|_| is_usable)
+    });
     if let Some(id) = &id {
         problems.attribute_from(before, id);
     }
+    let consent = http.and_then(|http| http.peek_own("oauth_user_consent"));
     Definition {
         id,
         id_place,
+        consent_place: consent.map(|field| field.into_secret().problem("grant_differs", "")),
         connection,
     }
 }
@@ -138,17 +168,6 @@ fn read_id(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Pr
     };
     let remedy = "rename the file, or write `name: connections/…`; without a name, the file name without its extension is the id";
     (parsed_id(&object.field, stem, remedy), template)
-}
-
-/// Parses an id, and reports a text that is not one.
-pub(super) fn parsed_id(field: &Field<'_>, text: &str, remedy: &str) -> Option<ConnectionId> {
-    match ConnectionId::parse(text) {
-        Ok(id) => Some(id),
-        Err(invalid) => {
-            let message = format!("{} is not a valid id: {invalid}", quoted(text));
-            field.reject("invalid_id", message, remedy)
-        }
-    }
 }
 
 fn read_enabled(tools: &Field<'_>) -> Option<bool> {

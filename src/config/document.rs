@@ -78,6 +78,18 @@ pub(super) struct Origin {
     text: Zeroizing<String>,
 }
 
+impl Node {
+    /// Returns the text, if the value is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
+                None
+            }
+        }
+    }
+}
+
 impl Origin {
     /// Creates the origin of values that are not in a file: `environment` or `command line`.
     pub(super) fn without_file(label: &str) -> Self {

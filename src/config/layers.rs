@@ -35,6 +35,9 @@ pub struct SettingsOverrides {
     pub log_format: Option<String>,
     /// Paths given as arguments, relative to the working directory: replace `connections`.
     pub connections: Vec<PathBuf>,
+    /// The directories of `connectors` at the start of the process. They replace those of the
+    /// settings when the configuration is loaded again, because a change needs a restart.
+    pub connectors: Option<Vec<PathBuf>>,
     /// `--secrets`
     pub secrets: SecretValues,
 }

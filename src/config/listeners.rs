@@ -27,7 +27,8 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<ListenAddress>, Ve
     let read = settings::SettingsReader {
         layers: &layers,
         context: &context,
-        default_connections: "",
+        has_file: false,
+        connectors: None,
         can_be_set: true,
     };
     let listen = with_settings(file, &files, &problems, |root| {

@@ -1,25 +1,22 @@
 //! Loads the settings, finds the files that they list, and reads all connections, or returns all
 //! problems.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::definition::{Definition, read_definitions};
-use super::document::Origin;
+use super::connectors::{Catalogue, ConnectorTemplate};
+use super::consents;
+use super::definition_reader::{DefinitionReader, Text};
 use super::environment::Environment;
-use super::field::{Field, Input};
-use super::files::{
-    ListedPaths, find_definition_files, open_origin, report_unreadable, settings_file,
-    with_settings,
-};
+use super::files::{ListedPaths, find_definition_files, settings_file, with_settings};
 use super::layers::{Layers, SettingsOverrides, report_unknown_variables};
 use super::problem::{Problem, Problems, Severity};
-use super::redaction::{self, quoted};
-use super::secret_policy::{PolicyInputs, SecretPolicy, SecretSettings, SecretValues};
+use super::secret_policy::{PolicyInputs, SecretPolicy, SecretValues};
 use super::secret_ref::ResolveContext;
-use super::settings::{self, ReadSettings, Settings};
+use super::settings::{self, DefinitionRules, ReadSettings, Settings};
 use super::sources::{Files, SourceFiles};
 use crate::domain::Connection;
+use crate::domain::connector::Connector;
 
 /// The place of a problem that may be in any layer of the settings.
 const SETTINGS: &str = "settings";
@@ -42,6 +39,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The connections, in the order of files and lists. Each id occurs once.
     pub connections: Vec<Connection>,
+    /// The connectors that definitions may refer to, in the order of their slugs.
+    pub connectors: Vec<Arc<Connector>>,
     /// Findings that do not prevent the load.
     pub warnings: Vec<Problem>,
     /// The files that the load depends on.
@@ -64,16 +63,6 @@ pub struct LoadAttempt {
     pub outcome: Result<Loaded, Vec<Problem>>,
     /// The files that were examined.
     pub sources: SourceFiles,
-}
-
-/// The content of a definition file that exists only in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    /// The name that the file would have, such as `notes.yaml`. Its stem is the id, and problems
-    /// are reported under it.
-    pub name: String,
-    /// The content.
-    pub text: String,
 }
 
 /// The definitions to load.
@@ -145,11 +134,8 @@ fn load_from(
     let read = settings::SettingsReader {
         layers: &layers,
         context: &context,
-        default_connections: if file.is_some() {
-            "connections"
-        } else {
-            "config/connections"
-        },
+        has_file: file.is_some(),
+        connectors: overrides.connectors.as_deref(),
         can_be_set: input.texts.is_none(),
     };
     let read = with_settings(file, &files, &problems, |root| {
@@ -173,7 +159,7 @@ fn load_from(
     };
     context.ceilings = rules.ceilings();
     let before = problems.error_count();
-    let read = read_connections(definitions, file, &rules.secrets(), &context, &problems);
+    let read = read_connections(definitions, file, &rules, &context, &problems);
     // If a definition has an error, its id may be unknown.
     if problems.error_count() == before {
         named.report_unusable(&read.connections, input.unknown_connection, &problems);
@@ -193,6 +179,7 @@ fn load_from(
                 ..settings
             },
             connections: read.connections,
+            connectors: read.connectors,
             warnings: problems,
             sources: sources.clone(),
         }),
@@ -216,7 +203,8 @@ pub fn load_paths(
     let rules = settings::read_definition_rules(&settings::SettingsReader {
         layers: &layers,
         context: &context,
-        default_connections: "",
+        has_file: false,
+        connectors: None,
         can_be_set: true,
     });
     let definitions = Definitions::Listed(ListedPaths::named(paths));
@@ -224,7 +212,7 @@ pub fn load_paths(
         problems.explain_failure(SETTINGS);
     }
     context.ceilings = rules.ceilings();
-    let read = read_connections(definitions, None, &rules.secrets(), &context, &problems);
+    let read = read_connections(definitions, None, &rules, &context, &problems);
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
     if failed {
@@ -237,20 +225,49 @@ pub fn load_paths(
     })
 }
 
+/// Reads the connectors that definitions may refer to, for printing. Of the settings, only
+/// `connectors` is read.
+pub fn load_connectors(options: &LoadOptions) -> Result<Vec<ConnectorTemplate>, Vec<Problem>> {
+    let problems = Problems::default();
+    let files = Files::default();
+    let file = settings_file(options.config.as_deref(), &files);
+    let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let context =
+        ResolveContext::for_settings(&options.environment, directory, &files, SecretValues::Skip);
+    let layers = Layers::new(&options.overrides, &options.environment, &problems);
+    let reader = settings::SettingsReader {
+        layers: &layers,
+        context: &context,
+        has_file: file.is_some(),
+        connectors: None,
+        can_be_set: true,
+    };
+    let directories = with_settings(file, &files, &problems, |root| {
+        settings::read_connector_directories(root, &reader)
+    });
+    let directories = directories.flatten().unwrap_or_default();
+    let catalogue = Catalogue::read(&directories, &files, &problems);
+    if problems.has_errors() {
+        return Err(problems.into_sorted());
+    }
+    Ok(catalogue.templates())
+}
+
 /// The connections of a load, and where they were read from.
 struct ReadConnections {
     connections: Vec<Connection>,
+    connectors: Vec<Arc<Connector>>,
     /// The paths of definition files and directories, as the operator listed them.
     listed: Vec<PathBuf>,
     /// The definition files that were found at these paths.
     files: Vec<PathBuf>,
 }
 
-/// Reads the definitions. `secrets` of the settings limits the secrets that they may name.
+/// Reads the connectors and the definitions. `rules` of the settings limit what they may name.
 fn read_connections(
     definitions: Definitions,
     settings: Option<&Path>,
-    secrets: &SecretSettings,
+    rules: &DefinitionRules,
     context: &ResolveContext<'_>,
     problems: &Problems,
 ) -> ReadConnections {
@@ -261,127 +278,26 @@ fn read_connections(
     let files = find_definition_files(&listed, settings, context.files, problems);
     let listed = listed.paths;
     let policy = SecretPolicy::new(&PolicyInputs {
-        secrets,
+        secrets: &rules.secrets(),
         environment: context.environment,
         settings,
         listed: &listed,
         definitions: &files,
         used: &context.used_sources(),
     });
-    let mut reader = DefinitionReader::new(context, &policy, problems);
+    let catalogue = Catalogue::read(&rules.connectors(), context.files, problems);
+    let mut reader = DefinitionReader::new(context, &policy, &catalogue, problems);
     match texts {
         Some(texts) => reader.read_texts(texts),
         None => reader.read_files(&files, &listed),
     }
+    consents::check_grants(&reader.consents, problems);
+    consents::check_token_store(&reader.consents, rules.token_store(), &listed, problems);
     ReadConnections {
         connections: reader.connections,
+        connectors: catalogue.connectors(),
         listed,
         files,
-    }
-}
-
-/// The definitions that were read so far.
-struct DefinitionReader<'a> {
-    context: &'a ResolveContext<'a>,
-    policy: &'a SecretPolicy,
-    problems: &'a Problems,
-    /// The place of the first definition of each id.
-    ids: HashMap<String, String>,
-    connections: Vec<Connection>,
-}
-
-impl<'a> DefinitionReader<'a> {
-    fn new(
-        context: &'a ResolveContext<'a>,
-        policy: &'a SecretPolicy,
-        problems: &'a Problems,
-    ) -> Self {
-        Self {
-            context,
-            policy,
-            problems,
-            ids: HashMap::new(),
-            connections: Vec::new(),
-        }
-    }
-
-    /// Reads the files that were found at the listed paths.
-    fn read_files(&mut self, found: &[PathBuf], listed: &[PathBuf]) {
-        for path in found {
-            if let Some(origin) = open_origin(path, self.context.files, self.problems) {
-                self.read_file(path, &origin);
-            }
-        }
-        if self.ids.is_empty() && !self.problems.has_errors() {
-            let problem = Problem::whole(
-                redaction::shown_paths(listed),
-                "no_connections",
-                "no connection is defined".to_owned(),
-            );
-            let remedy = "add a connection file (`*.json`, `*.yaml`, `*.yml`) there";
-            self.problems.push(problem.warning().remedy(remedy));
-        }
-    }
-
-    fn read_texts(&mut self, texts: Vec<Text>) {
-        for Text { name, text } in texts {
-            let bytes = text.into_bytes();
-            if let Some(origin) = Origin::from_bytes(name.clone(), bytes, self.problems) {
-                self.read_file(Path::new(&name), &origin);
-            }
-        }
-    }
-
-    /// Reads the definitions in a file or in a text.
-    fn read_file(&mut self, path: &Path, origin: &Origin) {
-        let before = self.problems.count();
-        // `parse` also returns `None` for an empty file, which it does not report.
-        let Some(node) = origin.parse(self.problems) else {
-            if self.problems.count() == before {
-                let remedy = "write a definition, or remove the file";
-                report_unreadable(path, "the file is empty", remedy, self.problems);
-            }
-            return;
-        };
-        let input = Input {
-            origin,
-            problems: self.problems,
-            texts: false,
-        };
-        let directory = path.parent().unwrap_or(Path::new(""));
-        let context = self.context.for_definition(directory, self.policy);
-        let stem = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or_default();
-        for defined in read_definitions(&Field::root(&node, input), stem, &context) {
-            if defined.connection.is_none() {
-                self.problems.explain_failure(&origin.label);
-            }
-            self.add_definition(defined);
-        }
-    }
-
-    fn add_definition(&mut self, defined: Definition) {
-        let Definition {
-            id,
-            mut id_place,
-            connection,
-        } = defined;
-        if let Some(id) = id {
-            let place = match id_place.line {
-                Some(line) => format!("{}:{line}", id_place.file),
-                None => id_place.file.clone(),
-            };
-            if let Some(first) = self.ids.get(id.as_str()) {
-                id_place.message = format!("{} is already defined in {first}", quoted(id.as_str()));
-                self.problems
-                    .push(id_place.remedy("give one of the two connections another id"));
-                return;
-            }
-            self.ids.insert(id.as_str().to_owned(), place);
-        }
-        self.connections.extend(connection);
     }
 }
 

@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use super::document::{Key, Node, Value};
-use super::field::{Field, join_names, join_path, may_name_key};
+use super::field::{Field, join_path, may_name_key};
 use super::layers::Layers;
 use super::problem::nearest;
 use super::redaction;
 use super::settings_spec::variable;
-use super::spec::{FieldSpec, Kind, ObjectSpec, camel_case};
+use super::spec::{FieldSpec, Kind, ObjectSpec, camel_case, snake_case};
+use super::unknown_field::UnknownField;
 
 /// The number of unknown fields that are compared with a missing one. Each comparison costs the
 /// product of two lengths.
@@ -27,13 +28,35 @@ pub(super) struct Object<'a> {
     /// The values of environment and flags that replace those of the mapping, and the prefix of
     /// their variables.
     layers: Option<(&'a Layers<'a>, String)>,
+    below: Fallback<'a>,
+}
+
+/// The mapping that supplies the fields which another one lacks.
+pub(super) enum Fallback<'a> {
+    /// There is none.
+    Nothing,
+    /// There is one, but it cannot be used, which is reported. Fields that it may have are not
+    /// missing.
+    Unknown,
+    /// A mapping without problems.
+    Object(Box<Object<'a>>),
 }
 
 impl<'a> Field<'a> {
     /// Reads a mapping. Reports required fields that are missing, and fields that are not in the
     /// table.
     pub(super) fn read_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
-        let object = self.read_unchecked_object(spec)?;
+        self.read_object_over(spec, Fallback::Nothing)
+    }
+
+    /// Reads a mapping as [`Field::read_object`] does, over another mapping.
+    fn read_object_over(
+        &self,
+        spec: &'static ObjectSpec,
+        below: Fallback<'a>,
+    ) -> Option<Object<'a>> {
+        let mut object = self.read_unchecked_object(spec)?;
+        object.below = below;
         object.report_missing();
         object.report_unknown();
         Some(object)
@@ -46,6 +69,7 @@ impl<'a> Field<'a> {
             entries: self.read_entries_like(spec.example)?,
             spec,
             layers: None,
+            below: Fallback::Nothing,
         })
     }
 
@@ -60,6 +84,12 @@ impl<'a> Field<'a> {
             return None;
         };
         entries.iter().find(|(key, _)| is_named(key, name))
+    }
+
+    /// Returns the value of this name, if the value is a mapping that has it.
+    pub(super) fn peek_entry(&self, name: &str) -> Option<Self> {
+        self.find_entry(name)
+            .map(|(key, node)| self.child(key, node))
     }
 }
 
@@ -76,6 +106,7 @@ impl<'a> Object<'a> {
             entries: Vec::new(),
             spec,
             layers: None,
+            below: Fallback::Nothing,
         });
         section.layers = Some((layers, prefix));
         section
@@ -95,12 +126,12 @@ impl<'a> Object<'a> {
     }
 
     /// Returns the field of this name. A value from environment or flags replaces that of the
-    /// mapping.
+    /// mapping. If the mapping lacks the field, the one of the fallback is returned.
     pub(super) fn take_field(&self, name: &'static str) -> Option<Field<'a>> {
         let below = self.own_field(name);
         let layers = self.layers.as_ref();
         let above = layers.and_then(|(layers, prefix)| layers.find_value(&variable(prefix, name)));
-        above.or(below)
+        above.or(below).or_else(|| self.supplied_field(name))
     }
 
     /// Returns the mapping's own field of this name, in either spelling. Must be called once for
@@ -204,10 +235,60 @@ impl<'a> Object<'a> {
         usize::try_from(self.read_integer(name)?).ok()
     }
 
-    /// Reads a field that is a mapping itself.
+    /// Reads a field that is a mapping itself. The mapping of the same name in the fallback supplies
+    /// the fields that it lacks.
     pub(super) fn read_object(&self, name: &'static str) -> Option<Self> {
-        self.own_field(name)?
-            .read_object(self.field_spec(name)?.object_spec()?)
+        let below = match &self.below {
+            Fallback::Nothing => Fallback::Nothing,
+            Fallback::Unknown => Fallback::Unknown,
+            Fallback::Object(below) => below.to_fallback(name),
+        };
+        self.read_object_over(name, below)
+    }
+
+    /// Reads a field that is a mapping itself, over another mapping.
+    pub(super) fn read_object_over(&self, name: &'static str, below: Fallback<'a>) -> Option<Self> {
+        let spec = self.field_spec(name)?.object_spec()?;
+        self.own_field(name)?.read_object_over(spec, below)
+    }
+
+    /// Returns the mapping of this name as a fallback, if there is one.
+    fn to_fallback(&self, name: &str) -> Fallback<'a> {
+        let spec = self.spec.field(name).and_then(FieldSpec::object_spec);
+        let object = self
+            .peek_own(name)
+            .zip(spec)
+            .and_then(|(field, spec)| field.read_unchecked_object(spec));
+        object.map_or(Fallback::Nothing, |object| {
+            Fallback::Object(Box::new(object))
+        })
+    }
+
+    /// Returns the field that the fallback supplies, if the mapping lacks it.
+    fn supplied_field(&self, name: &str) -> Option<Field<'a>> {
+        let Fallback::Object(below) = &self.below else {
+            return None;
+        };
+        // A field without a value is reported, and not replaced.
+        if self.has_field(name) {
+            return None;
+        }
+        below.peek_own(name)
+    }
+
+    /// Returns the mapping's own field of this name, without any check.
+    pub(super) fn peek_own(&self, name: &str) -> Option<Field<'a>> {
+        self.field.peek_entry(name)
+    }
+
+    /// Returns whether the mapping or its fallback has the field, or may have it.
+    pub(super) fn provides(&self, name: &str) -> bool {
+        self.has_field(name)
+            || match &self.below {
+                Fallback::Nothing => false,
+                Fallback::Unknown => true,
+                Fallback::Object(below) => below.field.has_key(name),
+            }
     }
 
     /// Returns whether the mapping is in a file. A section that is in no file, or that is not a
@@ -244,9 +325,10 @@ impl<'a> Object<'a> {
     }
 
     fn report_missing(&self) {
-        for FieldSpec { name, required, .. } in self.spec.fields {
-            if let Some(remedy) = required {
-                self.report_missing_field(name, remedy);
+        for field in self.spec.fields {
+            let is_supplied = field.is_in_connectors && self.provides(field.name);
+            if let Some(remedy) = field.required.filter(|_| !is_supplied) {
+                self.report_missing_field(field.name, remedy);
             }
         }
     }
@@ -291,91 +373,6 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A key that is not in the table, and the field that the operator may have meant.
-struct UnknownField {
-    /// A field of the same object with a similar name.
-    near: Option<&'static str>,
-    /// The objects further inside that have a field of exactly this name, as paths.
-    owners: Vec<String>,
-    snake: String,
-    is_camel: bool,
-}
-
-impl UnknownField {
-    fn new(key: &Key, spec: &'static ObjectSpec) -> Self {
-        let snake = snake_case(&key.name);
-        let known = spec.fields.iter().map(|field| field.name);
-        Self {
-            near: nearest(&snake, known),
-            owners: spec.owners(&snake),
-            snake,
-            is_camel: !key.name.contains('_')
-                && key.name.contains(|c: char| c.is_ascii_uppercase()),
-        }
-    }
-
-    /// Returns the name of the field that is meant, if there is one.
-    fn known_name(&self) -> Option<&str> {
-        match self.owners.as_slice() {
-            [] => self.near,
-            [..] => Some(&self.snake),
-        }
-    }
-
-    /// Returns a name or path in the spelling of the key.
-    fn spell(&self, name: &str) -> String {
-        if self.is_camel {
-            camel_case(name)
-        } else {
-            name.to_owned()
-        }
-    }
-
-    fn message(&self, key: &Key) -> String {
-        let name = key.name.escape_debug();
-        let owners: Vec<String> = self.owners.iter().map(|owner| self.spell(owner)).collect();
-        let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-        match (owners.as_slice(), self.near) {
-            ([], None) => format!("unknown field `{name}`"),
-            ([], Some(near)) => {
-                format!(
-                    "unknown field `{name}`; did you mean `{}`?",
-                    self.spell(near)
-                )
-            }
-            (owners, _) => format!("`{name}` belongs under {}", join_names(owners)),
-        }
-    }
-
-    fn remedy(&self, spec: &ObjectSpec) -> String {
-        let moved = self
-            .owners
-            .iter()
-            .map(|owner| self.spell(&join_path(owner, &self.snake)));
-        let moved: Vec<String> = moved.collect();
-        let moved: Vec<&str> = moved.iter().map(String::as_str).collect();
-        match (moved.as_slice(), self.near) {
-            ([], Some(near)) => format!("write `{}`", self.spell(near)),
-            ([], None) => {
-                let known: Vec<&str> = spec.fields.iter().map(|field| field.name).collect();
-                format!("remove it, or write one of {}", join_names(&known))
-            }
-            (paths, _) => format!("move it to {}", join_names(paths)),
-        }
-    }
-}
-
 fn is_named(key: &Key, name: &str) -> bool {
     key.name == name || key.name == camel_case(name)
-}
-
-fn snake_case(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 4);
-    for c in name.chars().take(100) {
-        if c.is_ascii_uppercase() && !snake.is_empty() {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-    }
-    snake
 }

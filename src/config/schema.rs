@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::connection_spec::{AUTH_KINDS, CONNECTION, CONNECTIONS, DESCRIBED, HTTP};
-use super::spec::{required_in_either_spelling, with_keyword};
+use super::spec::{camel_case, required_in_either_spelling, with_keyword};
 
 /// Returns the schema, draft 2020-12, of a file that holds one connection or `connections: [...]`.
 pub fn schema() -> Value {
@@ -20,6 +20,10 @@ pub fn schema() -> Value {
             // `oneOf` is satisfied if exactly one of the required fields is present.
             schema = with_keyword(schema, "oneOf", kinds);
         }
+        if std::ptr::eq(spec, &CONNECTION) {
+            let without = json!([{"required": ["connector"]}, complete_details()]);
+            schema = with_keyword(schema, "anyOf", without);
+        }
         (spec.name.to_owned(), schema)
     });
     let definitions: Map<String, Value> = definitions.collect();
@@ -31,4 +35,26 @@ pub fn schema() -> Value {
         "anyOf": [CONNECTION.reference(), several],
         "$defs": definitions,
     })
+}
+
+/// Returns the schema of a connection that has all fields which a connector may supply.
+fn complete_details() -> Value {
+    let either = |name: &str, schema: &Value| {
+        let names = [name.to_owned(), camel_case(name)];
+        json!({"properties": names.into_iter().map(|name| (name, schema.clone())).collect::<Map<_, _>>()})
+    };
+    let ways = [
+        "authorization_url",
+        "device_authorization_url",
+        "refresh_token",
+    ];
+    let consent = json!({"allOf": [
+        required_in_either_spelling("token_url"),
+        {"anyOf": ways.map(required_in_either_spelling)},
+    ]});
+    let http = json!({"allOf": [
+        required_in_either_spelling("base_url"),
+        either("oauth_user_consent", &consent),
+    ]});
+    either("connection_details", &json!({"properties": {"http": http}}))
 }

@@ -194,7 +194,7 @@ fn default_directories(inputs: &PolicyInputs<'_>) -> Vec<PathBuf> {
 }
 
 /// Resolves links, `.` and `..`. The part of a path that does not exist is kept as it is.
-fn resolve_path(path: &Path) -> PathBuf {
+pub(super) fn resolve_path(path: &Path) -> PathBuf {
     let here = path.as_os_str().is_empty();
     let path = if here { Path::new(".") } else { path };
     let Ok(absolute) = std::path::absolute(path) else {

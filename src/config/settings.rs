@@ -6,8 +6,10 @@
 //! in `listen`.
 
 mod agent_listeners;
+mod definition_rules;
 mod listen;
 mod read;
+mod reader;
 mod startup;
 mod taken_addresses;
 mod values;
@@ -19,9 +21,11 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-pub(super) use read::{
-    ReadSettings, SettingsReader, read_definition_rules, read_management_listen, read_settings,
+pub(super) use definition_rules::{
+    DefinitionRules, read_connector_directories, read_definition_rules,
 };
+pub(super) use read::{ReadSettings, read_management_listen, read_settings};
+pub(super) use reader::SettingsReader;
 pub use startup::StartupSettings;
 
 use crate::config::secret_policy::SecretSettings;
@@ -40,6 +44,11 @@ pub struct Settings {
     pub egress: EgressSettings,
     /// The directories and files that hold definitions. Relative paths are already resolved.
     pub connections: Vec<PathBuf>,
+    /// `token_store.directory`: the directory of the token store. A relative path is already
+    /// resolved.
+    pub token_store: PathBuf,
+    /// The directories of connectors. Relative paths are already resolved.
+    pub connectors: Vec<PathBuf>,
     /// The sources that connections may take their secrets from.
     pub secrets: SecretSettings,
     /// `limits`: the largest limits that connections may set.

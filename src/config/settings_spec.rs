@@ -27,6 +27,8 @@ pub(super) static SETTINGS: ObjectSpec = object(&[
     section("log", &LOG),
     section("shutdown", &SHUTDOWN),
     list("connections"),
+    section("token_store", &TOKEN_STORE),
+    list("connectors"),
     section("secrets", &SECRETS),
     section("limits", &LIMITS),
 ]);
@@ -78,6 +80,8 @@ static EGRESS: ObjectSpec = object(&[
 static LOG: ObjectSpec = object(&[word("format"), word("level"), word("access")]);
 
 static SHUTDOWN: ObjectSpec = object(&[number("grace_period_seconds", 0, DAY, 20)]);
+
+static TOKEN_STORE: ObjectSpec = object(&[word("directory")]);
 
 pub(super) static SECRETS: ObjectSpec = object(&[list("allow"), list("allow_env")]);
 

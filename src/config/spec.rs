@@ -27,6 +27,8 @@ pub(super) struct FieldSpec {
     pub(super) required: Option<&'static str>,
     /// `true` if no message may show the value.
     pub(super) is_secret: bool,
+    /// `true` if a connector may supply the field, although it is required.
+    pub(super) is_in_connectors: bool,
 }
 
 /// The type of a field's value.
@@ -112,7 +114,11 @@ impl ObjectSpec {
             }
             properties.insert(field.name.to_owned(), schema);
         }
-        let required = self.fields.iter().filter(|field| field.required.is_some());
+        // A file with a connector lacks them, so they are required at the top level.
+        let required = self
+            .fields
+            .iter()
+            .filter(|field| field.required.is_some() && !field.is_in_connectors);
         rules.extend(required.map(|field| required_in_either_spelling(field.name)));
         let mut schema = json!({
             "type": "object",
@@ -139,6 +145,7 @@ pub(super) const fn field(name: &'static str, kind: Kind, doc: &'static str) -> 
         doc,
         required: None,
         is_secret: false,
+        is_in_connectors: false,
     }
 }
 
@@ -159,6 +166,11 @@ impl FieldSpec {
 
     pub(super) const fn secret(mut self) -> Self {
         self.is_secret = true;
+        self
+    }
+
+    pub(super) const fn or_connector(mut self) -> Self {
+        self.is_in_connectors = true;
         self
     }
 
@@ -185,6 +197,31 @@ impl FieldSpec {
 /// Returns the schema of any text.
 pub(super) fn text() -> Value {
     json!({"type": "string"})
+}
+
+/// Returns the schema of a mapping of texts.
+pub(super) fn texts() -> Value {
+    json!({"type": "object", "additionalProperties": text()})
+}
+
+/// Returns the schema of a secret. Only a text in the file itself can be empty.
+pub(super) fn secret(min_length: u64) -> Value {
+    let reference = |name: &str, what: &str| {
+        json!({
+            "type": "object",
+            "properties": {name: {"type": "string", "minLength": 1, "description": what}},
+            "required": [name],
+            "additionalProperties": false,
+        })
+    };
+    json!({
+        "description": "The value itself, the name of an environment variable, or the path of a file.",
+        "anyOf": [
+            {"type": "string", "minLength": min_length},
+            reference("env", "Name of an environment variable"),
+            reference("file", "Path of a file, relative to this one"),
+        ],
+    })
 }
 
 /// Returns the schema of a text that matches a regular expression.
@@ -237,4 +274,16 @@ pub(super) fn camel_case(name: &str) -> String {
         }
     }
     camel
+}
+
+/// Returns the spelling of a field's name in a table, in `snake_case`.
+pub(super) fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for c in name.chars().take(100) {
+        if c.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
 }

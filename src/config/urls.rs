@@ -6,20 +6,40 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::field::Field;
+use super::placeholders::first_placeholder;
 use super::redaction;
 use crate::domain::address::{ForbiddenAddress, check_address};
 use crate::domain::url::InvalidUrl;
-use crate::domain::{BaseUrl, Host};
+use crate::domain::{BaseUrl, Host, TokenUrl};
 
 pub(super) fn read_base_url(field: &Field<'_>) -> Option<BaseUrl> {
-    let text = field.read_text()?;
+    let text = read_filled(field)?;
     BaseUrl::parse(text)
         .map_err(|invalid| report_invalid_url(field, text, invalid))
         .ok()
 }
 
+/// Reads the URL of an endpoint, which may have a query.
+pub(super) fn read_https_url(field: &Field<'_>) -> Option<TokenUrl> {
+    let text = read_filled(field)?;
+    TokenUrl::parse(text)
+        .map_err(|invalid| report_invalid_url(field, text, invalid))
+        .ok()
+}
+
+/// Reads a text without placeholders, which only connectors may have.
+pub(super) fn read_filled<'a>(field: &Field<'a>) -> Option<&'a str> {
+    let text = field.read_text()?;
+    let Some(name) = first_placeholder(text) else {
+        return Some(text);
+    };
+    let message = format!("contains the placeholder `{{{name}}}`, and no value for it");
+    let remedy = format!("write the value instead of `{{{name}}}`");
+    field.reject("open_placeholder", message, remedy)
+}
+
 /// Reports an unusable URL. One that may hold a password or a key is not shown.
-pub(super) fn report_invalid_url(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
+fn report_invalid_url(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
     let port = text.rsplit(':').next().unwrap_or_default();
     // In `https://user:password` the part after the colon is taken for a port.
     let password = invalid == InvalidUrl::Port && !port.bytes().all(|b| b.is_ascii_digit());

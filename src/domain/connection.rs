@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::auth::Auth;
 use super::caps::Caps;
+use super::connector::ConnectorSlug;
 use super::headers::ConfiguredHeader;
 use super::id::ConnectionId;
 use super::route_description::RouteDescriptions;
@@ -33,6 +34,8 @@ pub struct Connection {
     pub display_name: String,
     /// A description for agents, in Markdown. May be empty.
     pub description: String,
+    /// The connector that the definition refers to.
+    pub connector: Option<ConnectorSlug>,
     /// The URL that requests are sent to.
     pub base_url: BaseUrl,
     /// The compiled patterns of `allowed_routes`, in the order of the definition; at least one.
@@ -75,6 +78,7 @@ impl Connection {
             id: _,
             display_name,
             description,
+            connector,
             base_url,
             routes,
             route_descriptions,
@@ -107,9 +111,10 @@ impl Connection {
         let agent_headers = *allow_agent_headers == other.allow_agent_headers;
         let guard = *reflection_guard == other.reflection_guard;
         let reuse = *reuse_after_body == other.reuse_after_body;
-        let mut names: Vec<_> = [
+        names_of_different(&[
             ("display_name", *display_name == other.display_name),
             ("description", *description == other.description),
+            ("connector", *connector == other.connector),
             ("base_url", *base_url == other.base_url),
             ("headers", *headers == other.headers),
             (other.auth.kind(), auth.is_same(&other.auth)),
@@ -127,17 +132,19 @@ impl Connection {
             ("tool_configurations", *enabled == other.enabled),
             ("delete_time", *delete_time == other.delete_time),
             ("allowed_routes", same_routes),
-        ]
-        .into();
-        names.retain(|(_, same)| !same);
-        names.into_iter().map(|(name, _)| name).collect()
+        ])
     }
 
     /// Returns whether two definitions of one id treat every request in the same way, so that they
     /// differ at most in names and descriptions.
     pub fn differs_only_in_descriptions(&self, other: &Self) -> bool {
-        let is_text =
-            |name: &&str| matches!(*name, "display_name" | "description" | "allowed_routes");
+        // All that a connector supplies is compared in the fields that it supplies.
+        let is_text = |name: &&str| {
+            matches!(
+                *name,
+                "display_name" | "description" | "connector" | "allowed_routes"
+            )
+        };
         self.changed_fields(other).iter().all(is_text)
             && self.routes.patterns() == other.routes.patterns()
     }
@@ -151,4 +158,10 @@ impl Connection {
             .map(|header| &header.name)
             .chain(self.auth.header_names())
     }
+}
+
+/// Returns the names of the fields that are not the same in both definitions.
+fn names_of_different(fields: &[(&'static str, bool)]) -> Vec<&'static str> {
+    let different = fields.iter().filter(|(_, is_same)| !is_same);
+    different.map(|(name, _)| *name).collect()
 }

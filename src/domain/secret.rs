@@ -115,6 +115,11 @@ impl Secret {
         self.bytes.len()
     }
 
+    /// Returns whether the secret consists of ASCII letters, digits and punctuation.
+    pub(crate) fn is_visible_ascii(&self) -> bool {
+        self.bytes.iter().all(u8::is_ascii_graphic)
+    }
+
     /// Returns whether the secret begins with this text, without regard to upper and lower case.
     /// For warnings at load time only.
     pub(crate) fn begins_with(&self, text: &str) -> bool {

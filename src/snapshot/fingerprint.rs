@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::ConnectionEntry;
 use crate::domain::auth::{ConsentParameters, Identity, OauthParameters};
+use crate::domain::connector::ConnectorSlug;
 use crate::domain::{Auth, Connection, Secret};
 
 /// The number of bytes of the hash that are shown.
@@ -57,6 +58,7 @@ impl DefinitionHasher {
             id,
             display_name,
             description,
+            connector,
             base_url,
             routes,
             route_descriptions,
@@ -77,6 +79,7 @@ impl DefinitionHasher {
         self.add(id.as_str());
         self.add(display_name);
         self.add(description);
+        self.list(connector.iter().map(ConnectorSlug::as_str));
         self.add(&base_url.to_string());
         self.list(routes.patterns().iter().map(|route| route.as_str()));
         self.list(route_descriptions.iter().map(|route| format!("{route:?}")));

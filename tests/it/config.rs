@@ -16,4 +16,5 @@ mod secret_sources;
 mod secrets;
 mod settings;
 mod settings_faults;
+mod user_consent;
 mod world;

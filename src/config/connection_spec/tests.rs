@@ -1,9 +1,11 @@
 //! The documentation of the fields against their tables.
 
+use super::super::consent_spec::CONNECTOR;
 use super::super::spec::Kind::{Flag, Integer, List, Object, Objects, Value};
-use super::{CONNECTION, HTTP, OAUTH_CLIENT_CREDENTIALS};
+use super::{CONNECTION, HTTP, OAUTH_CLIENT_CREDENTIALS, OAUTH_USER_CONSENT};
 
 const CONNECTIONS: &str = include_str!("../../../docs/connections.md");
+const CONNECTORS: &str = include_str!("../../../docs/connectors.md");
 const CREDENTIALS: &str = include_str!("../../../docs/credentials.md");
 
 /// Returns the cells of the first row of a page whose first cell names this field.
@@ -24,6 +26,8 @@ fn the_documentation_has_every_field_with_its_default_and_range() {
         (&CONNECTION, CONNECTIONS),
         (&HTTP, CONNECTIONS),
         (&OAUTH_CLIENT_CREDENTIALS, CREDENTIALS),
+        (&OAUTH_USER_CONSENT, CREDENTIALS),
+        (&CONNECTOR, CONNECTORS),
     ];
     for (object, page) in objects {
         for field in object.fields {

@@ -4,9 +4,11 @@
 use std::path::PathBuf;
 
 use super::agent_listeners::{NamedConnections, read_agent_listeners};
+use super::definition_rules::{DefinitionRules, read_rules};
 use super::listen::{MANAGEMENT, PROXY, PROXY_BESIDE_LISTENERS, read_listen, report_non_loopback};
+use super::reader::SettingsReader;
 use super::taken_addresses::TakenAddresses;
-use super::values::{read_ca_roots, read_ceilings, read_connection_paths, read_host, read_secrets};
+use super::values::{read_ca_roots, read_connection_paths, read_host};
 use super::{
     AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
     ManagementSettings, McpSettings, ProxySettings, Settings,
@@ -14,12 +16,9 @@ use super::{
 use crate::config::document::Value;
 use crate::config::field::Field;
 use crate::config::file_kind::report_connection_file;
-use crate::config::layers::Layers;
 use crate::config::object::Object;
-use crate::config::secret_policy::SecretSettings;
 use crate::config::secret_ref::ResolveContext;
 use crate::config::settings_spec::{self, ROOT, SETTINGS, variable};
-use crate::domain::Ceilings;
 use crate::domain::auth::{BasicAuth, Username};
 
 const FORMATS: [(&str, LogFormat); 3] = [
@@ -40,23 +39,6 @@ const ACCESS: [(&str, AccessFilter); 3] = [
     ("off", AccessFilter::Off),
 ];
 
-/// The inputs of reading settings, except the file.
-pub(in crate::config) struct SettingsReader<'a> {
-    pub(in crate::config) layers: &'a Layers<'a>,
-    pub(in crate::config) context: &'a ResolveContext<'a>,
-    /// The value of `connections` if no layer sets it.
-    pub(in crate::config) default_connections: &'static str,
-    /// `false` if only flags are read, as in the demo. Remedies then do not suggest settings.
-    pub(in crate::config) can_be_set: bool,
-}
-
-impl<'a> SettingsReader<'a> {
-    /// Puts the other layers over the settings of a file, if there is one.
-    fn with_layers(&self, file: Option<Object<'a>>) -> Object<'a> {
-        Object::with_layers(file, &SETTINGS, self.layers, ROOT.to_owned())
-    }
-}
-
 /// The parts of the settings that were read. All but the first are separate, so that definitions
 /// are read even if the rest has problems.
 #[derive(Default)]
@@ -68,31 +50,6 @@ pub(in crate::config) struct ReadSettings {
     pub(in crate::config) rules: DefinitionRules,
     /// The ids that `proxy.listeners` names.
     pub(in crate::config) named: NamedConnections,
-}
-
-/// The settings that definitions are checked against. A field with a problem is `None`.
-#[derive(Clone, Default)]
-pub(in crate::config) struct DefinitionRules {
-    secrets: Option<SecretSettings>,
-    ceilings: Option<Ceilings>,
-}
-
-impl DefinitionRules {
-    /// Returns whether a field has a problem.
-    pub(in crate::config) fn has_problem(&self) -> bool {
-        self.secrets.is_none() || self.ceilings.is_none()
-    }
-
-    /// Returns the sources that definitions may take secrets from.
-    pub(in crate::config) fn secrets(&self) -> SecretSettings {
-        self.secrets.clone().unwrap_or_default()
-    }
-
-    /// Returns the largest limits that definitions may set. If they have a problem, these are the
-    /// highest ones, so that the problem causes no others.
-    pub(in crate::config) fn ceilings(&self) -> Ceilings {
-        self.ceilings.unwrap_or(Ceilings::MAX)
-    }
 }
 
 /// Reads the settings: all layers, and the file if there is one.
@@ -124,7 +81,11 @@ pub(in crate::config) fn read_settings<'a>(
             .layers
             .find_value(&variable(ROOT, "connections"))
             .is_none();
-    let connections = read_connection_paths(&top, read.context.directory, read.default_connections);
+    let connections = read_connection_paths(
+        &top,
+        read.context.directory,
+        read.default_path("connections"),
+    );
     let rules = read_rules(&top, read);
     let (paths, found) = (connections.clone(), rules.clone());
     let settings = || {
@@ -134,6 +95,8 @@ pub(in crate::config) fn read_settings<'a>(
             mcp: mcp?,
             egress: egress?,
             connections: connections?,
+            token_store: found.token_store?,
+            connectors: found.connectors?.named,
             secrets: found.secrets?,
             ceilings: found.ceilings?,
             log: log?,
@@ -146,20 +109,6 @@ pub(in crate::config) fn read_settings<'a>(
         connections_are_default,
         rules,
         named,
-    }
-}
-
-/// Reads only the settings that definitions are checked against, from environment and flags.
-pub(in crate::config) fn read_definition_rules(read: &SettingsReader<'_>) -> DefinitionRules {
-    read_rules(&read.with_layers(None), read)
-}
-
-fn read_rules(top: &Object<'_>, read: &SettingsReader<'_>) -> DefinitionRules {
-    let secrets = top.read_section("secrets");
-    let limits = top.read_section("limits");
-    DefinitionRules {
-        secrets: secrets.and_then(|section| read_secrets(&section, read.context)),
-        ceilings: limits.and_then(|section| read_ceilings(&section)),
     }
 }
 

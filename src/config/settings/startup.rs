@@ -33,6 +33,8 @@ impl Settings {
             mcp,
             egress,
             log,
+            token_store,
+            connectors,
             ..
         } = self;
         let roots: Vec<&[u8]> = egress.roots.iter().map(AsRef::as_ref).collect();
@@ -60,6 +62,8 @@ impl Settings {
             "log.level" => log.level,
             "log.access" => log.access,
             "shutdown.grace_period_seconds" => self.shutdown_grace_period,
+            "token_store.directory" => token_store,
+            "connectors" => connectors,
         }
     }
 }

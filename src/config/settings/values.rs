@@ -99,12 +99,31 @@ fn read_bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>
 pub(super) fn read_connection_paths(
     top: &Object<'_>,
     directory: &Path,
-    default: &str,
+    default: PathBuf,
 ) -> Option<Vec<PathBuf>> {
-    let default = vec![directory.join(default)];
-    top.read_optional("connections", default, |field| {
+    top.read_optional("connections", vec![default], |field| {
         field.read_items(|item| item.read_text().map(|text| directory.join(text)))
     })
+}
+
+/// Reads a list of directories, which is empty by default.
+pub(super) fn read_directories(
+    top: &Object<'_>,
+    directory: &Path,
+    name: &'static str,
+) -> Option<Vec<PathBuf>> {
+    top.read_optional(name, Vec::new(), |field| {
+        field.read_items(|item| read_directory(item, directory))
+    })
+}
+
+/// Reads the path of a directory.
+pub(super) fn read_directory(field: &Field<'_>, directory: &Path) -> Option<PathBuf> {
+    let text = field.read_text()?;
+    if text.is_empty() {
+        return field.reject("empty", "is empty", "write the path of a directory");
+    }
+    Some(directory.join(text))
 }
 
 /// Reads the sources that definitions may take secrets from.

@@ -80,6 +80,7 @@ impl ConnectionDetails {
             id: _,
             display_name: _,
             description: _,
+            connector: _,
             base_url,
             routes,
             route_descriptions: _,

@@ -112,6 +112,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
         id: ConnectionId::parse(&auth.kind().replace('_', "-")).unwrap(),
         display_name: "Name".into(),
         description: "Words".into(),
+        connector: None,
         base_url: BaseUrl::parse("https://api.test:8443/base/").unwrap(),
         routes: RouteTable::compile(vec![Pattern::parse("GET /{id}").unwrap()]).0,
         route_descriptions: RouteDescriptions::default(),

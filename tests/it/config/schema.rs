@@ -77,6 +77,18 @@ fn auths() -> Vec<(&'static str, Value)> {
             "oauth_client_credentials",
             json!({"token_url": "https://h/t?p=x", "grant_type": "account_credentials", "client_id": "a", "client_secret": "b"}),
         ),
+        (
+            "oauth_user_consent",
+            json!({"client_id": "a", "client_secret": {"file": "key"}, "client_auth": "body", "scopes": "a b", "scope_separator": ",", "grant": "g", "authorization_url": "https://id/a?b=c", "token_url": "https://id/t", "refresh_url": "https://h/t", "revocation_url": "https://id/r", "issuer": "https://id", "redirect_uri": "http://localhost:1/c", "pkce": "s256", "token_request": "json", "authorization_params": {"prompt": "consent"}, "token_params": {"a": "b"}, "refresh_params": {"redirect_uri": "c"}, "token_path": "/a/b", "refresh_token_rotation": "reusable", "identity": {"url": "https://h/me", "pointer": "/login"}}),
+        ),
+        (
+            "oauth_user_consent",
+            json!({"client_id": "a", "device_authorization_url": "https://id/d", "token_url": "https://id/t", "identity": {"answer": "/a"}}),
+        ),
+        (
+            "oauth_user_consent",
+            json!({"client_id": "a", "refresh_token": {"file": "key"}, "token_url": "https://id/t"}),
+        ),
         ("bearer_token", json!({"token": {"file": "key"}})),
         ("basic_auth", json!({"username": "u", "password": "p"})),
         ("basic_auth", json!({"username": "u", "password": ""})),
@@ -126,6 +138,13 @@ fn what_the_schema_admits_the_loader_reads() {
         document.pointer_mut(HTTP).unwrap()[kind] = value;
         documents.push(document);
     }
+    let mut of_connector = with("", "connector", json!("github"));
+    let http = of_connector.pointer_mut(HTTP).unwrap();
+    for absent in ["base_url", "no_auth"] {
+        http.as_object_mut().unwrap().remove(absent);
+    }
+    http["oauth_user_consent"] = json!({"client_id": "a"});
+    documents.push(of_connector);
     for document in documents.iter().flat_map(|d| [d.clone(), camel(d)]) {
         let found: Vec<String> = validator
             .iter_errors(&document)
@@ -176,6 +195,17 @@ fn what_a_schema_can_refuse_both_refuse() {
         json!({"connections": [with("", "name", Value::Null)], "name": "a"}),
         json!([good()]),
     ];
+    for consent in [
+        json!({"token_url": "https://id/t", "authorization_url": "https://id/a"}),
+        json!({"client_id": "a", "authorization_url": "https://id/a"}),
+        json!({"client_id": "a", "token_url": "https://id/t"}),
+        json!({"client_id": "a", "token_url": "https://id/t", "authorization_url": "http://id/a"}),
+        json!({"client_id": "a", "token_url": "https://id/t", "authorization_url": "https://id/a", "pkce": "on"}),
+    ] {
+        let mut document = with(HTTP, "no_auth", Value::Null);
+        document.pointer_mut(HTTP).unwrap()["oauth_user_consent"] = consent;
+        documents.push(document);
+    }
     let mut without_any_name = with("", "name", Value::Null);
     without_any_name.as_object_mut().unwrap().remove("id");
     documents.push(json!({"connections": [without_any_name]}));
@@ -237,8 +267,8 @@ fn an_absent_field_is_not_null() {
 fn every_field_of_the_schema_is_known_to_the_loader_and_shown() {
     let schema = schema();
     let fields = schema["$defs"]["Http"]["properties"].as_object().unwrap();
-    // 19 fields, of which `headers` and `http2` have only one spelling.
-    assert_eq!(fields.len(), 19 * 2 - 2);
+    // 20 fields, of which `headers` and `http2` have only one spelling.
+    assert_eq!(fields.len(), 20 * 2 - 2);
     for (name, _) in fields {
         let mut document = good();
         document.pointer_mut(HTTP).unwrap()[name] = json!([[]]);
