@@ -4,6 +4,7 @@
 //! the process and uses its standard streams.
 
 mod check;
+mod connectors;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
@@ -94,6 +95,8 @@ enum Command {
     Explain(explain::Explain),
     /// Check the configuration and report every problem at once
     Check(check::Check),
+    /// List the connectors, which are the public facts of APIs, or print a definition that uses one
+    Connectors(connectors::Connectors),
     /// Test one connection: resolve, connect, TLS handshake and token, without a request to its API
     Probe(probe::Probe),
     /// Print the JSON Schema (draft 2020-12) of a connection file
@@ -134,6 +137,7 @@ fn run_command(
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(streams),
         Command::Check(check) => check.run(environment, streams),
+        Command::Connectors(connectors) => connectors.run(environment, streams),
         Command::Probe(probe) => probe.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(environment, streams),

@@ -50,6 +50,7 @@ use query::PageTokenKey;
 pub use query::list_names;
 use request_limit::RequestLimit;
 use tool_cache::ToolCache;
+pub(crate) use view::ConnectorView;
 
 /// The parts of the process that responses are built from.
 pub struct ApiContext {

@@ -7,6 +7,7 @@
 
 mod auth;
 mod connection;
+mod connector;
 mod consent;
 mod details;
 mod disclosure;
@@ -16,6 +17,7 @@ mod status;
 mod types;
 
 pub(super) use connection::{ConnectionView, LiveState};
+pub(crate) use connector::ConnectorView;
 pub(super) use scalar::{to_timestamp, whole_milliseconds};
 pub(super) use status::RpcStatus;
 pub(super) use types::{ConnectionType, HTTP, TYPE_NAME};

@@ -3,6 +3,7 @@
 mod advice;
 mod ceilings;
 mod check;
+mod connectors;
 mod credentials;
 mod described_routes;
 mod explain;
