@@ -31,8 +31,8 @@ pub(super) struct ConnectionMetadata {
     pub(super) delete_time: Option<Timestamp>,
 }
 
-/// Reads the details and completes the connection. Every mistake in them is reported. `connector` is
-/// the one that the definition names.
+/// Reads the details and completes the connection. Every mistake in them is reported. `connector`
+/// is the one that the definition names.
 pub(super) fn read_connection(
     http: &Object<'_>,
     context: &ResolveContext<'_>,

@@ -235,8 +235,8 @@ impl<'a> Object<'a> {
         usize::try_from(self.read_integer(name)?).ok()
     }
 
-    /// Reads a field that is a mapping itself. The mapping of the same name in the fallback supplies
-    /// the fields that it lacks.
+    /// Reads a field that is a mapping itself. The mapping of the same name in the fallback
+    /// supplies the fields that it lacks.
     pub(super) fn read_object(&self, name: &'static str) -> Option<Self> {
         let below = match &self.below {
             Fallback::Nothing => Fallback::Nothing,

@@ -162,6 +162,7 @@ fn types_describe_what_can_be_defined() {
         kinds,
         [
             "oauthClientCredentials",
+            "oauthUserConsent",
             "bearerToken",
             "basicAuth",
             "staticHeaders",
@@ -169,7 +170,7 @@ fn types_describe_what_can_be_defined() {
         ]
     );
     assert_eq!(
-        http["authKinds"][1]["fields"],
+        http["authKinds"][2]["fields"],
         json!([{"key": "token", "label": "Token", "required": true, "secret": true}])
     );
 }
