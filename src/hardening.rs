@@ -6,7 +6,8 @@
 //! - `memory`: the memory, which contains every credential, cannot be dumped or read by other
 //!   processes.
 //! - privileges: no program that the process executes could gain privileges.
-//! - `files`: only the files of the configuration can be read (Landlock).
+//! - `files`: only the files of the configuration can be read, and only the files of the token
+//!   store, if there is one, can be replaced (Landlock).
 //! - `system_calls`: only the system calls of a proxy are allowed (seccomp).
 //!
 //! The first two apply to the process and are taken first. The other two apply to the calling
@@ -31,6 +32,9 @@ pub struct AllowedPaths {
     pub readable: Vec<PathBuf>,
     /// Unix sockets that are removed when the process stops.
     pub sockets: Vec<PathBuf>,
+    /// Directories in which files are created, written, renamed and removed. Access includes the
+    /// directories in them. Empty unless consents of persons are stored.
+    pub writable: Vec<PathBuf>,
 }
 
 /// A hardening measure.
@@ -40,7 +44,8 @@ pub enum Measure {
     Memory,
     /// No executed program gains privileges (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
     Privileges,
-    /// Landlock: the process reads its configuration and `/proc/self`, and writes nothing.
+    /// Landlock: the process reads its configuration and `/proc/self`, and writes nothing but the
+    /// files of the token store, if there is one.
     Files,
     /// seccomp: an allow-list of system calls.
     SystemCalls,

@@ -84,5 +84,6 @@ fn needs(loaded: &Loaded) -> AllowedPaths {
             .chain(secrets)
             .collect(),
         sockets: sockets.collect(),
+        writable: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! File access, restricted by Landlock (landlock(7)): the process can read its configuration and
-//! remove its own sockets, and it can neither write nor execute files.
+//! remove its own sockets, and it can neither write nor execute files. The only exception is the
+//! directory of the token store, whose files it can replace.
 //!
 //! All access rights that the kernel supports are restricted. For the rights that older kernels
 //! lack, the system-call filter blocks the calls that would use them: binding a TCP address (Linux
@@ -45,6 +46,9 @@ fn restrict_files(paths: &AllowedPaths) -> Result<RulesetStatus, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let always_readable = ALWAYS_READABLE.iter().map(PathBuf::from);
     let readable = paths.readable.iter().cloned().chain(always_readable);
+    // A rename inside a directory needs `MakeReg` and `RemoveFile`, and not `Refer`.
+    let replace =
+        read | AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::Truncate;
     let sockets = paths
         .sockets
         .iter()
@@ -58,7 +62,8 @@ fn restrict_files(paths: &AllowedPaths) -> Result<RulesetStatus, RulesetError> {
         .scope(Scope::from_all(newest))?
         .create()?
         .add_rules(path_beneath_rules(readable, read))?
-        .add_rules(path_beneath_rules(sockets, AccessFs::RemoveFile))?;
+        .add_rules(path_beneath_rules(sockets, AccessFs::RemoveFile))?
+        .add_rules(path_beneath_rules(&paths.writable, replace))?;
     Ok(ruleset.restrict_self()?.ruleset)
 }
 

@@ -8,7 +8,8 @@
 //! - inspecting other processes (`ptrace`, `process_vm_readv`, `pidfd_getfd`),
 //! - listening (`listen`): every listener is bound before,
 //! - sockets other than TCP and UDP (UDP is for DNS),
-//! - executable memory (`PROT_EXEC`) and files opened for writing,
+//! - executable memory (`PROT_EXEC`) and files opened for writing, except that the files of a token
+//!   store are replaced where consents are kept,
 //! - namespaces, mounts, keys, BPF and io_uring.
 
 use std::collections::BTreeMap;
@@ -124,6 +125,25 @@ const LEGACY_CALLS: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const LEGACY_CALLS: &[c_long] = &[libc::SYS_accept];
 
+/// Calls that replace a file of the token store, in addition to `openat` with [`CREATE_FILE`].
+const STORE_CALLS: &[c_long] = &[
+    #[cfg(not(target_arch = "riscv64"))]
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_fallocate,
+    libc::SYS_ftruncate,
+    libc::SYS_fsync,
+    libc::SYS_flock,
+];
+
+/// The flags of `openat` that write, create or change files, or decide how they are written.
+const WRITE_FLAGS: u64 =
+    word(libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC | libc::O_APPEND | libc::O_TMPFILE);
+/// Those of them with which a file of the token store is opened: without `O_TRUNC`, because a file
+/// is replaced by a rename and never emptied.
+const CREATE_FILE: u64 = word(libc::O_WRONLY | libc::O_CREAT);
+
 /// The allowed commands of `fcntl`. `F_SETOWN` is not among them, because it sends signals to other
 /// processes.
 const DESCRIPTOR_REQUESTS: &[u64] = &[
@@ -189,6 +209,12 @@ fn allowed_calls(paths: &AllowedPaths) -> io::Result<Rules> {
         rules.insert(libc::SYS_unlink, Vec::new());
     }
     rules.extend(conditional_rules().map_err(invalid_input)?);
+    if !paths.writable.is_empty() {
+        rules.extend(STORE_CALLS.iter().map(|call| (*call, Vec::new())));
+        // A call is allowed if one of its rules matches. Landlock limits these to the store.
+        let create = all([masked(2, WRITE_FLAGS, CREATE_FILE)]).map_err(invalid_input)?;
+        rules.entry(libc::SYS_openat).or_default().push(create);
+    }
     Ok(rules)
 }
 

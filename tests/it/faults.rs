@@ -11,7 +11,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 const TABLE: &str = include_str!("../faults.tsv");
-const ROWS: u32 = 292;
+/// The rows of the groups A to M, which have every number up to this one. The rows of group N have
+/// numbers from 301 on, and not every number is used.
+const EARLIER_ROWS: u32 = 292;
+const FIRST_OF_CONSENTS: u32 = 301;
 const KINDS: [&str; 5] = ["rs", "py", "sh", "js", "mjs"];
 
 struct Row {
@@ -92,19 +95,23 @@ fn all_marks() -> BTreeMap<u32, BTreeSet<String>> {
 fn the_table_has_every_row_once_and_in_order() {
     let table = table();
     let numbers: Vec<u32> = table.iter().map(|row| row.number).collect();
-    assert_eq!(numbers, (1..=ROWS).collect::<Vec<_>>());
+    let (earlier, consents) = numbers.split_at(EARLIER_ROWS as usize);
+    assert_eq!(earlier, (1..=EARLIER_ROWS).collect::<Vec<_>>());
+    assert!(consents.iter().all(|number| *number >= FIRST_OF_CONSENTS));
+    assert!(consents.is_sorted_by(|first, second| first < second));
     let groups: Vec<char> = table.iter().map(|row| row.group).collect();
     assert!(groups.is_sorted(), "groups stand together");
-    assert_eq!((groups.first(), groups.last()), (Some(&'A'), Some(&'M')));
+    assert_eq!((groups.first(), groups.last()), (Some(&'A'), Some(&'N')));
     let titles: BTreeSet<&str> = table.iter().map(|row| row.title).collect();
     assert_eq!(titles.len(), table.len(), "titles tell rows apart");
 }
 
 #[test]
 fn no_test_names_an_unknown_row() {
+    let known: BTreeSet<u32> = table().iter().map(|row| row.number).collect();
     let unknown: Vec<_> = all_marks()
         .into_iter()
-        .filter(|(number, _)| !(1..=ROWS).contains(number))
+        .filter(|(number, _)| !known.contains(number))
         .collect();
     assert!(unknown.is_empty(), "no such rows: {unknown:?}");
 }
@@ -124,7 +131,8 @@ fn every_row_in_scope_is_named_by_a_test() {
         some => some.join(" "),
     };
     let covered = covered.count();
-    let line = format!("faults: {covered} of {ROWS} rows covered; missing in scope: {told}");
+    let rows = table.len();
+    let line = format!("faults: {covered} of {rows} rows covered; missing in scope: {told}");
     writeln!(std::io::stderr(), "{line}").expect("stderr");
     let rows = missing
         .iter()

@@ -1,6 +1,8 @@
 //! The privileges that the process drops: attempts that must fail in a confined thread, and the
 //! same attempts in an unconfined thread.
 
+mod store;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -139,6 +141,7 @@ impl World {
         AllowedPaths {
             readable: vec![self.at("own")],
             sockets: vec![self.at("sockets/agent.sock")],
+            ..AllowedPaths::default()
         }
     }
 }

@@ -199,7 +199,7 @@ fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, log
         let resources = resources.with_memory_monitor(memory).with_clock(clock);
         let needs = AllowedPaths {
             readable: loaded.sources.readable_directories(),
-            sockets: Vec::new(),
+            ..AllowedPaths::default()
         };
         // Measures that this machine does not support are skipped here; `hardening.rs` tests that
         // they are applied.
