@@ -80,6 +80,7 @@
 //! | the files with the grants that people consented to | [`token_store`] |
 //! | the first tokens, at the start | `app::tokens` |
 //! | the answer to a head that hyper rejects | `server::unparsed_head`, `proxy::head_refusals` |
+//! | what a definition takes from a connector | `config::connectors`, [`domain::connector`] |
 //! | what happens on SIGHUP | `app::signals`, then `reload::watch`, then [`reload`] |
 //! | the tools that routes become | [`tools`] |
 //! | the metrics | [`telemetry::metrics`]; names and help texts in `telemetry::metrics::families` |

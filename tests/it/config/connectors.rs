@@ -210,6 +210,27 @@ fn a_directory_of_connectors_that_does_not_exist_is_a_problem() {
     assert_eq!(error(&world).code, "file_unreadable");
 }
 
+#[test]
+fn a_reload_reads_the_files_again_and_keeps_the_directories() {
+    let mut world = world(GITHUB)
+        .file("egressd.yaml", "connectors: [catalogue]")
+        .file("catalogue/github.yaml", own_github("[GET /user]"));
+    let first = world.load().unwrap_or_else(|found| panic!("{found:#?}"));
+    let startup = first.settings.startup_settings();
+    world.overrides.connectors = Some(first.settings.connectors.clone());
+    let changed = own_github("[GET /user]").replace("own.test", "moved.test");
+    let world = world
+        .file("egressd.yaml", "connectors: []")
+        .file("catalogue/github.yaml", changed);
+    assert_eq!(first.sources.has_changed(), Ok(true));
+    let second = world.load().unwrap_or_else(|found| panic!("{found:#?}"));
+    let fields = first.connections[0].changed_fields(&second.connections[0]);
+    assert_eq!(fields, ["base_url"]);
+    assert_eq!(second.connections[0].base_url.authority(), "moved.test");
+    let different = startup.differences(&second.settings.startup_settings());
+    assert_eq!(different, ["connectors"]);
+}
+
 /// Runs `egressd connectors` with these arguments, and with the settings file of the world.
 fn run(world: &World, arguments: &[&str]) -> super::world::Ran {
     let settings = world.path("egressd.yaml");
