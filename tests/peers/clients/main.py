@@ -164,7 +164,7 @@ log: {{format: json}}
         """Returns how many requests of a client egressd refused with a code. Requests of this run,
         and those with which a client looks for a description of the server, do not count."""
         lines = [json.loads(line) for line in read(self.egressd.log).splitlines() if line.startswith('{"time"')]
-        lines = [line for line in lines if line.get("connection") == row.name and line["code"] == code]
+        lines = [line for line in lines if line.get("connection") == row.name and line["event"] == "exchange" and line["code"] == code]
         return sum(not re.search(r"/probe$|/\.well-known/", line["path"]) for line in lines)
 
     def shown(self, cases):
