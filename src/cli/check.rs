@@ -9,6 +9,9 @@ use super::{Exit, Streams, exit_after_writing};
 use crate::config::{
     self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load, load_paths,
 };
+use crate::domain::auth::Rotation;
+use crate::domain::{Auth, Connection};
+use crate::token_store::{DirectoryState, TokenStore};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 no problems (warnings are possible), 1 problems, 64 invalid arguments.";
@@ -93,10 +96,12 @@ impl Check {
         // Without this case, a settings file in the working directory would change the result for
         // the given definitions.
         if self.config.is_none() && !self.paths.is_empty() {
-            let loaded = load_paths(&self.paths, &environment, secrets)?;
+            let mut loaded = load_paths(&self.paths, &environment, secrets)?;
+            let store = warn_of_token_store(&loaded.connections, loaded.token_store);
+            loaded.warnings.extend(store);
             return Ok((loaded.connections.len(), loaded.warnings));
         }
-        let loaded = load(&LoadOptions {
+        let mut loaded = load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
                 connections: self.paths,
@@ -105,6 +110,55 @@ impl Check {
             },
             environment,
         })?;
+        let store = warn_of_token_store(&loaded.connections, loaded.settings.token_store);
+        loaded.warnings.extend(store);
         Ok((loaded.connections.len(), loaded.warnings))
     }
+}
+
+/// Returns a warning if the directory of the token store cannot keep the next token of a grant
+/// whose refresh tokens are accepted once. Only this command examines the directory: the hardened
+/// process may not.
+fn warn_of_token_store(connections: &[Connection], directory: PathBuf) -> Option<Problem> {
+    let mut single_use = connections.iter().filter(|connection| {
+        let is_single_use = matches!(
+            &connection.auth,
+            Auth::OauthUserConsent(consent) if consent.parameters().rotation == Rotation::SingleUse
+        );
+        is_single_use && connection.enabled && connection.delete_time.is_none()
+    });
+    let connection = single_use.next()?;
+    let shown = directory.display().to_string();
+    let (code, state, remedy) = match TokenStore::new(directory).directory_state() {
+        DirectoryState::Writable {
+            is_in_memory: false,
+        } => return None,
+        DirectoryState::Writable { is_in_memory: true } => (
+            "token_store_in_memory",
+            "is in memory, so its tokens are lost at a restart".to_owned(),
+            "name a directory on a disk",
+        ),
+        DirectoryState::ReadOnly => (
+            "token_store_read_only",
+            "cannot be written, so no token is refreshed".to_owned(),
+            "make the directory writable, or name another one",
+        ),
+        DirectoryState::Missing => (
+            "token_store_missing",
+            "does not exist, so no token is refreshed".to_owned(),
+            "run `egressd login`, which creates the directory, or name another one",
+        ),
+        DirectoryState::Unusable(error) => (
+            "token_store_unusable",
+            format!("cannot be opened: {error}"),
+            "correct its permissions, or name another directory",
+        ),
+    };
+    let message = format!(
+        "refresh tokens of the connection `{}` are accepted once, and the token store `{shown}` {state}",
+        connection.id
+    );
+    let mut problem = Problem::whole("settings", code, message).warning();
+    problem.connection = Some(connection.id.clone());
+    Some(problem.field("token_store.directory").remedy(remedy))
 }

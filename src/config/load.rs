@@ -55,6 +55,8 @@ pub struct LoadedPaths {
     pub warnings: Vec<Problem>,
     /// The files that the load depends on.
     pub sources: SourceFiles,
+    /// The directory of the token store.
+    pub token_store: PathBuf,
 }
 
 /// An attempt to load, with the files that were read even if it failed.
@@ -222,6 +224,7 @@ pub fn load_paths(
         connections: read.connections,
         warnings: problems,
         sources: files.into_sources(None, read.files),
+        token_store: rules.token_store().unwrap_or(Path::new("")).to_owned(),
     })
 }
 

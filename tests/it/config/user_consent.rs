@@ -1,8 +1,10 @@
 //! `oauth_user_consent`: the rules of its fields, and grants that connections share.
 
+use egressd::cli::Exit;
 use egressd::config::{Loaded, Problem};
 use egressd::domain::Auth;
 use egressd::domain::auth::{ConsentClientAuth, ConsentParameters, RedirectUri, Rotation};
+use serde_json::Value;
 
 use super::world::World;
 
@@ -323,6 +325,30 @@ fn a_grant_without_a_file_is_a_warning() {
 /// Returns a definition of the grant `shared`.
 fn shared(more: &[(&'static str, &'static str)]) -> String {
     definition(&[&[("grant", "shared")], more].concat())
+}
+
+#[test]
+fn a_store_that_cannot_keep_single_use_tokens_is_a_warning_of_the_check() {
+    // fault 301
+    let check = |world: &World| {
+        let settings = world.path("egressd.yaml");
+        let settings = settings.to_str().unwrap();
+        let ran = world.run(&["check", "--format", "json", "--config", settings]);
+        assert_eq!(ran.exit, Exit::Success, "{}", ran.out);
+        let report: Value = serde_json::from_str(&ran.out).unwrap();
+        let problems = report["problems"].as_array().unwrap().iter();
+        let codes = problems.map(|problem| problem["code"].as_str().unwrap().to_owned());
+        codes.collect::<Vec<_>>()
+    };
+    let world = one(&[("refresh_token", "{env: SEED}")]);
+    assert_eq!(check(&world), ["token_store_missing"]);
+    let world = world.file("tokens", "a file");
+    assert_eq!(check(&world), ["token_store_unusable"]);
+    let reusable = one(&[
+        ("refresh_token", "{env: SEED}"),
+        ("refresh_token_rotation", "reusable"),
+    ]);
+    assert!(check(&reusable).is_empty());
 }
 
 #[test]
