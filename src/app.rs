@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Loaded, McpSettings, ProxySettings, Settings};
-use crate::hardening::{Hardening, Measure};
+use crate::hardening::Hardening;
 use crate::management::Management;
 use crate::memory::{MemoryMonitor, MemoryShortage, return_freed};
 use crate::proxy::admission::Admission;
@@ -42,7 +42,7 @@ use crate::server::{
 use crate::snapshot::{PublishedSnapshot, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use background::ReloadInput;
-pub use confinement::HardeningMode;
+pub use confinement::{HardeningMode, needed_paths};
 pub use descriptors::claim_descriptors;
 use drain::WorkerSockets;
 pub use logs::{Output, log_format, start_logs};
@@ -136,10 +136,8 @@ impl App {
         let tokens = tokens.with_memory(MemorySampler::new(memory, &shared, &problems));
         let (phase, phase_receiver) = watch::channel(Phase::Serving);
         let login = management_login(&settings)?;
-        // A confined process cannot read directories that were added later, and a reload reports
-        // them.
-        let confined = hardening.is_held(Measure::Files);
-        let access = management_access(&settings, login.clone());
+        let reload_input = ReloadInput::new(sources, &settings, login.clone(), &hardening);
+        let access = management_access(&settings, login);
         let facts = ProcessFacts::new(hardening, &addresses);
         let service = management_service(access, &shared, &slots, facts, &problems)?;
         let context = ThreadContext {
@@ -160,7 +158,7 @@ impl App {
             sockets,
             grace: settings.shutdown_grace_period,
             problems,
-            reload_input: ReloadInput::new(sources, &settings, login, confined),
+            reload_input,
         })
     }
 

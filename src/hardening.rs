@@ -20,7 +20,7 @@ mod system_calls;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::thread::set_no_new_privs;
 
@@ -66,6 +66,8 @@ pub enum MeasureState {
 #[derive(Clone, Debug)]
 pub struct Hardening {
     states: [MeasureState; Measure::ALL.len()],
+    /// The directories and files that the process can still read or write after it was confined.
+    reachable: Vec<PathBuf>,
 }
 
 impl Measure {
@@ -100,6 +102,7 @@ impl Hardening {
     pub fn off() -> Self {
         Self {
             states: [const { MeasureState::Off }; Measure::ALL.len()],
+            reachable: Vec::new(),
         }
     }
 
@@ -126,6 +129,8 @@ impl Hardening {
             Measure::SystemCalls,
             system_calls::confine_system_calls(paths),
         );
+        let reachable = paths.readable.iter().chain(&paths.writable);
+        self.reachable = reachable.cloned().collect();
         self
     }
 
@@ -159,6 +164,12 @@ impl Hardening {
     pub fn is_held(&self, measure: Measure) -> bool {
         let mut states = self.states();
         states.any(|(found, state)| found == measure && state.is_held())
+    }
+
+    /// Returns whether the process is confined, and this path was not among those that it needs.
+    pub fn excludes(&self, path: &Path) -> bool {
+        let is_confined = self.is_held(Measure::Files) || self.is_held(Measure::SystemCalls);
+        is_confined && !self.reachable.iter().any(|reachable| reachable == path)
     }
 
     /// Returns whether every measure is in effect.

@@ -132,9 +132,10 @@
 //! - **S15**: If a login is configured, the management API requires it for every request except
 //!   health checks, metrics and the OpenAPI document. Enforced by `management::access` and
 //!   `credential::login`. Tests: `tests/it/management_access.rs`.
-//! - **S16**: The running process can do only what a proxy does: read its configuration and
-//!   connect. Enforced by `hardening`, which `app::process` applies before it starts a thread.
-//!   Tests: `tests/it/hardening.rs`; every in-process test runs confined.
+//! - **S16**: The running process can do only what a proxy does: read its configuration,
+//!   connect, and, where consents are kept, replace the files of one directory. Enforced by
+//!   `hardening`, which `app::process` applies before it starts a thread. Tests:
+//!   `tests/it/hardening.rs`, `tests/it/hardening/store.rs`; every in-process test runs confined.
 //! - **S17**: An HTTP/1.1 socket to an upstream serves another request only if the end of the
 //!   previous response is certain. Enforced by `upstream::http1` and `proxy::forward`. Tests:
 //!   `tests/it/responses/reuse.rs`.

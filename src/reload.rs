@@ -18,6 +18,7 @@ use crate::config::{
     self, LoadAttempt, LoadOptions, Loaded, Problem, ResourcesExhausted, Severity, SourceFiles,
     StartupSettings,
 };
+use crate::domain::Auth;
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::{PublishedSnapshot, Snapshot};
 use crate::telemetry::problem_log::ConfigProblem;
@@ -61,6 +62,9 @@ pub struct ReloadTargets {
     pub startup: StartupSettings,
     /// `true` if hardening limits reads to the directories that the files were in at the start.
     pub confined: bool,
+    /// The directory of the token store, if hardening denies access to it because no connection
+    /// needed it at the start, or because it did not exist.
+    pub excluded_store: Option<PathBuf>,
     /// The callback for each generation before it is published.
     pub before_publication: BeforePublication,
     /// Replaces the login of the management API. Does nothing if no login was configured at the
@@ -78,6 +82,8 @@ struct LastAttempt {
     findings: Vec<Problem>,
     /// The settings that were last reported to need a restart.
     settings: StartupSettings,
+    /// `true` if it was logged that the token store is out of reach.
+    is_store_reported: bool,
     /// `true` if the last attempt was postponed because no descriptors or memory were left.
     is_postponed: bool,
 }
@@ -109,6 +115,7 @@ impl Reload {
             sources: targets.sources.clone(),
             findings: Vec::new(),
             settings: targets.startup.clone(),
+            is_store_reported: false,
             is_postponed: false,
         };
         Self {
@@ -126,17 +133,40 @@ impl Reload {
         // as before.
         last.findings = Vec::new();
         last.is_postponed = false;
-        self.reload_files(&mut last)
+        let result = self.reload_files(&mut last);
+        self.report_excluded_store(&mut last);
+        result
     }
 
     /// Runs [`Reload::run`] if any file differs from the last attempt, whether that succeeded or
     /// not. Returns `None` if none differs.
     pub fn run_if_changed(&self) -> Option<Result<Reloaded, Vec<Problem>>> {
         let mut last = self.last.lock();
-        match last.sources.has_changed() {
+        let result = match last.sources.has_changed() {
             Ok(false) => None,
             Ok(true) => Some(self.reload_files(&mut last)),
             Err(ResourcesExhausted) => Some(Err(self.postpone(&mut last))),
+        };
+        self.report_excluded_store(&mut last);
+        result
+    }
+
+    /// Logs once that hardening denies access to the token store, when a connection needs the store
+    /// and its directory exists. A login in another process may create the directory.
+    fn report_excluded_store(&self, last: &mut LastAttempt) {
+        let Some(store) = &self.targets.excluded_store else {
+            return;
+        };
+        if last.is_store_reported {
+            return;
+        }
+        let snapshot = self.targets.published.current();
+        let mut entries = snapshot.entries().iter().filter(|entry| entry.is_live());
+        let is_needed =
+            entries.any(|entry| matches!(entry.connection.auth, Auth::OauthUserConsent(_)));
+        if is_needed && store.is_dir() {
+            last.is_store_reported = true;
+            self.log_event(Event::StoreOutOfReach);
         }
     }
 

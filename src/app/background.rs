@@ -10,6 +10,7 @@ use super::App;
 use super::tokens::{count_token_requests, register_secrets};
 use crate::config::{LoadOptions, Settings, SourceFiles, StartupSettings};
 use crate::credential::Login;
+use crate::hardening::{Hardening, Measure};
 use crate::reload::{Reload, ReloadHandle, ReloadTargets, ReloadWatcher};
 
 /// The background threads. They start with the app, because at the time of a reload or a stop the
@@ -48,6 +49,8 @@ pub(super) struct ReloadInput {
     pub(super) login: Option<Arc<Login>>,
     /// The directories of connectors.
     pub(super) connectors: Vec<PathBuf>,
+    /// The token store, if the confined process has no access to it.
+    pub(super) excluded_store: Option<PathBuf>,
 }
 
 impl ReloadInput {
@@ -55,14 +58,18 @@ impl ReloadInput {
         sources: SourceFiles,
         settings: &Settings,
         login: Option<Arc<Login>>,
-        confined: bool,
+        hardening: &Hardening,
     ) -> Self {
+        let is_excluded = hardening.excludes(&settings.token_store);
         Self {
             sources,
             startup: settings.startup_settings(),
-            confined,
+            // A confined process cannot read directories that were added later, and a reload
+            // reports them.
+            confined: hardening.is_held(Measure::Files),
             login,
             connectors: settings.connectors.clone(),
+            excluded_store: is_excluded.then(|| settings.token_store.clone()),
         }
     }
 }
@@ -80,6 +87,7 @@ impl App {
             sources: self.reload_input.sources.clone(),
             startup: self.reload_input.startup.clone(),
             confined: self.reload_input.confined,
+            excluded_store: self.reload_input.excluded_store.clone(),
             before_publication: Box::new(move |snapshot| {
                 register_secrets(&credentials, snapshot);
                 count_token_requests(&metrics, &credentials, snapshot);

@@ -1,10 +1,16 @@
 //! The hardening mode, and the files that a confined process must still reach.
+//!
+//! The token store is writable only if a definition at the start needs it and its directory exists.
+//! What appears later needs a restart, because rights cannot be added to a confined process.
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::config::{ListenAddress, Loaded};
+use crate::domain::{Auth, Connection};
 use crate::hardening::{AllowedPaths, Hardening};
 use crate::telemetry::{Event, ProblemLog};
+use crate::token_store::{DirectoryState, TokenStore};
 
 /// The degree of hardening that the operator demands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +39,7 @@ impl HardeningMode {
     pub(super) fn confine(self, hardening: Hardening, loaded: &Loaded) -> Hardening {
         match self {
             Self::Off => hardening,
-            Self::BestEffort | Self::Required => hardening.confine_process(&needs(loaded)),
+            Self::BestEffort | Self::Required => hardening.confine_process(&needed_paths(loaded)),
         }
     }
 
@@ -63,9 +69,9 @@ impl HardeningMode {
     }
 }
 
-/// Returns the paths that a reload must read again, and the socket files that the process removes
-/// at its end.
-fn needs(loaded: &Loaded) -> AllowedPaths {
+/// Returns the paths that a reload must read again, the token store, and the socket files that the
+/// process removes at its end.
+pub fn needed_paths(loaded: &Loaded) -> AllowedPaths {
     let agents = loaded.settings.proxy.addresses();
     let listen = agents.chain(&loaded.settings.management.listen);
     let sockets = listen.filter_map(|listen| match listen {
@@ -74,7 +80,7 @@ fn needs(loaded: &Loaded) -> AllowedPaths {
     });
     // These directories may get new secrets while the process runs.
     let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
-    AllowedPaths {
+    let mut paths = AllowedPaths {
         readable: loaded
             .sources
             // Directories, because an update replaces a file by another one, to which a rule for
@@ -85,5 +91,21 @@ fn needs(loaded: &Loaded) -> AllowedPaths {
             .collect(),
         sockets: sockets.collect(),
         writable: Vec::new(),
+    };
+    let is_consent = |connection: &Connection| matches!(connection.auth, Auth::OauthUserConsent(_));
+    if loaded.connections.iter().any(is_consent) {
+        add_token_store(&loaded.settings.token_store, &mut paths);
+    }
+    paths
+}
+
+fn add_token_store(directory: &Path, paths: &mut AllowedPaths) {
+    let directory = directory.to_owned();
+    match TokenStore::new(directory.clone()).directory_state() {
+        DirectoryState::Writable { .. } => paths.writable.push(directory),
+        // A platform may mount tokens that it replaces itself.
+        DirectoryState::ReadOnly => paths.readable.push(directory),
+        // `reload` reports a directory that appears later.
+        DirectoryState::Missing | DirectoryState::Unusable(_) => {}
     }
 }

@@ -113,6 +113,13 @@ events! {
          contained its files at the start; restart egressd to use a file elsewhere"
     );
 
+    /// The token store is in use, and the hardened process has no access to it.
+    StoreOutOfReach => "out_of_reach", Warn,
+        (
+        "the token store cannot be written: hardening gives this process no access to a store that \
+         appeared after the start; restart egressd to use it"
+    );
+
     /// The credentials of the management API were replaced.
     LoginChanged => "login_changed", Info, ("management credentials replaced");
 

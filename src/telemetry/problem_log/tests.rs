@@ -107,6 +107,7 @@ fn reload_rows() -> Vec<Row> {
         (alone, "warn", "/a.yaml is a mount of its own (a `subPath`, or a single file bound into a container), so a replacement of it will not be seen; mount its directory instead",
             json!({"event": "mounted_alone", "file": "/a.yaml"})),
         (Event::OutOfReach, "warn", "a configured file cannot be read: hardening limits this process to the directories that contained its files at the start; restart egressd to use a file elsewhere", json!({"event": "out_of_reach"})),
+        (Event::StoreOutOfReach, "warn", "the token store cannot be written: hardening gives this process no access to a store that appeared after the start; restart egressd to use it", json!({"event": "out_of_reach"})),
         (Event::Unwatched { why: "no".into() }, "warn", "the system does not report file changes (no); egressd compares the files every 5 s instead", json!({"event": "unwatched"})),
         (Event::ReloadFailed { problems: 2 }, "error", "configuration not reloaded: 2 problems, logged before; the current configuration stays in use", json!({"event": "reload_failed", "problems": 2})),
     ];

@@ -13,10 +13,11 @@ use egressd::hardening::{AllowedPaths, Measure};
 use egressd::token_store::{Recovery, RefreshedTokens, StoredGrant, TokenStore, TokenText};
 use jiff::Timestamp;
 use rustix::fs::{FallocateFlags, FlockOperation, RenameFlags};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{is_held, is_refused};
-use crate::support::Confined;
+use crate::support::{Confined, Program, connection};
 
 /// The client in the stored document.
 const CLIENT: &str = "sha256:9f";
@@ -226,4 +227,43 @@ fn the_calls_of_the_store_are_allowed_only_with_a_store() {
             }
         }
     }
+}
+
+/// A store that did not exist at the start is out of reach until a restart, and one that existed is
+/// not reported.
+#[test]
+fn a_store_that_appears_after_the_start_is_reported() {
+    if !is_held(Measure::Files) {
+        return;
+    }
+    let store = tempfile::tempdir().unwrap();
+    let directory = store.path().join("tokens");
+    let crm = connection("crm")
+        .allow("/")
+        .base_url("https://crm.test")
+        .auth(
+            "oauth_user_consent",
+            json!({
+                "client_id": "id",
+                "authorization_url": "https://crm.test/authorize",
+                "token_url": "https://crm.test/token",
+            }),
+        );
+    let settings = json!({"token_store": {"directory": directory}});
+    let program = Program::new(&[crm], &settings);
+    let mut running = program.start(&[]);
+    running.addresses();
+    fs::create_dir(&directory).unwrap();
+    running.hang_up();
+    let line = "the token store cannot be written: hardening gives this process no access";
+    running.wait_for_line(line);
+    running.terminate();
+    assert_eq!(running.wait_for_exit(), Some(0));
+    let mut running = program.start(&[]);
+    running.addresses();
+    running.hang_up();
+    running.wait_for_line("reloaded: generation");
+    let (exit, _, lines) = running.stop_and_collect();
+    assert_eq!(exit, Some(0));
+    assert!(!lines.iter().any(|found| found.contains(line)), "{lines:?}");
 }

@@ -198,8 +198,8 @@ fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, log
             StartResources::acquire(&loaded.settings).map_err(|error| error.to_string())?;
         let resources = resources.with_memory_monitor(memory).with_clock(clock);
         let needs = AllowedPaths {
-            readable: loaded.sources.readable_directories(),
-            ..AllowedPaths::default()
+            sockets: Vec::new(),
+            ..egressd::app::needed_paths(&loaded)
         };
         // Measures that this machine does not support are skipped here; `hardening.rs` tests that
         // they are applied.
