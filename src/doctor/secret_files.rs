@@ -9,9 +9,14 @@ use super::finding::{Finding, SandboxCheck};
 use super::socket_error::reason;
 use crate::probe_client::printable;
 
-/// The directory of egressd's configuration in its image, and the directories where container
-/// runtimes mount secrets.
-pub(super) const USUAL_FOLDERS: &[&str] = &["/etc/egressd", "/run/secrets", "/var/run/secrets"];
+/// The directory of egressd's configuration in its image, the one that contains its token store,
+/// and the directories where container runtimes mount secrets.
+pub(super) const USUAL_FOLDERS: &[&str] = &[
+    "/etc/egressd",
+    "/var/lib/egressd",
+    "/run/secrets",
+    "/var/run/secrets",
+];
 /// The maximum depth to which nested directories are searched.
 const MAX_DEPTH: usize = 5;
 /// The most entries that are examined in one of [`USUAL_FOLDERS`].
