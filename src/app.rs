@@ -126,7 +126,7 @@ impl App {
         let upstreams = UpstreamFactory::new(&settings, trust, resolver, bound.tcp_addresses())
             .with_problem_log(&problems)
             .with_descriptor_reserve(descriptor_reserve);
-        let tokens = TokenThread::new(&upstreams, clock, &problems)?;
+        let tokens = TokenThread::new(&settings, &upstreams, clock, &problems)?;
         // Before any request is served: responses are searched for the secrets of all connections.
         tokens::register_secrets(&tokens.credentials(), &snapshot);
         let shortage = shortage_flag(memory.as_ref());

@@ -22,8 +22,11 @@ use crate::telemetry::metrics::{ReflectionCounts, TokenCounters};
 use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::Field;
 pub use login::Login;
+use oauth::ConnectionStatus;
 use oauth::{Grant, GrantStatus, Grants, Token};
-pub use unavailable::{ConnectStep, ErrorCode, InvalidTokenResponse, Reason, Unavailable};
+pub use unavailable::{
+    ConnectStep, ConsentReason, ErrorCode, InvalidTokenResponse, Reason, Unavailable,
+};
 
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 
@@ -65,17 +68,18 @@ impl Credentials {
         let credential = credentials.entry(key).or_insert_with(|| {
             let grant = match &connection.auth {
                 Auth::OauthClientCredentials(credentials) => {
-                    let grant = self.grants.get_or_create_grant(credentials);
-                    grant.add_owner(&connection.id);
-                    Some(grant)
+                    Some(self.grants.get_or_create_grant(credentials))
                 }
-                // Grants of a token store are not used yet, so these requests are refused.
-                Auth::OauthUserConsent(_)
-                | Auth::BearerToken(_)
+                // Without a token store, requests are refused.
+                Auth::OauthUserConsent(consent) => self.grants.get_or_create_consent_grant(consent),
+                Auth::BearerToken(_)
                 | Auth::BasicAuth(_)
                 | Auth::StaticHeaders(_)
                 | Auth::NoAuth => None,
             };
+            if let Some(grant) = &grant {
+                grant.add_owner(&connection.id);
+            }
             let secret = connection.webhook_signing_secret.as_ref();
             Arc::new(Credential {
                 grant,
@@ -120,9 +124,7 @@ impl Credentials {
             .register_secrets(live.iter().map(|(key, connection)| (*key, &**connection)));
         for (key, connection) in live {
             keys.insert(key);
-            if let Auth::OauthClientCredentials(credentials) = &connection.auth {
-                fingerprints.insert(*credentials.fingerprint());
-            }
+            fingerprints.extend(token_fingerprint(&connection.auth));
         }
         credentials.retain(|key, _| keys.contains(key));
         self.guard.retain_live(&keys);
@@ -135,30 +137,47 @@ impl Credentials {
         self.find_grant(connection).map(|grant| grant.status())
     }
 
+    /// Returns the status of a connection. Reads no file and sends nothing.
+    pub fn connection_status(&self, connection: &Connection) -> ConnectionStatus {
+        if !connection.enabled {
+            return ConnectionStatus::DISABLED;
+        }
+        let grant = self.find_grant(connection);
+        grant.map_or(ConnectionStatus::CONNECTED, |grant| {
+            grant.connection_status()
+        })
+    }
+
+    /// Adopts what other processes save in the token store, until the future is dropped.
+    pub async fn watch_token_store(&self) {
+        self.grants.watch_store().await;
+    }
+
+    /// Completes the refreshes under way, and saves what is only in memory. Called once, after the
+    /// last request has ended.
+    pub async fn finish_grants(&self) {
+        self.grants.finish().await;
+    }
+
     /// Returns the counters of a connection's token requests. `None` if it uses no tokens.
     pub fn get_or_create_counters(&self, connection: &Connection) -> Option<Arc<TokenCounters>> {
-        match &connection.auth {
-            Auth::OauthClientCredentials(credentials) => {
-                Some(self.grants.get_or_create_counters(credentials))
-            }
-            Auth::OauthUserConsent(_)
-            | Auth::BearerToken(_)
-            | Auth::BasicAuth(_)
-            | Auth::StaticHeaders(_)
-            | Auth::NoAuth => None,
-        }
+        let fingerprint = token_fingerprint(&connection.auth)?;
+        Some(self.grants.get_or_create_counters(fingerprint))
     }
 
     /// Returns the grant of a connection, if one exists. Creates nothing.
     pub fn find_grant(&self, connection: &Connection) -> Option<Arc<Grant>> {
-        match &connection.auth {
-            Auth::OauthClientCredentials(credentials) => self.grants.find_grant(credentials),
-            Auth::OauthUserConsent(_)
-            | Auth::BearerToken(_)
-            | Auth::BasicAuth(_)
-            | Auth::StaticHeaders(_)
-            | Auth::NoAuth => None,
-        }
+        self.grants.find_grant(token_fingerprint(&connection.auth)?)
+    }
+}
+
+/// Returns the fingerprint of the parameters that tokens are obtained with, or `None` if the kind
+/// uses no tokens.
+fn token_fingerprint(auth: &Auth) -> Option<&[u8; 32]> {
+    match auth {
+        Auth::OauthClientCredentials(credentials) => Some(credentials.fingerprint()),
+        Auth::OauthUserConsent(consent) => Some(consent.fingerprint()),
+        Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => None,
     }
 }
 
@@ -166,6 +185,11 @@ impl Credential {
     /// Returns the source of the tokens, or `None` if the credential uses no tokens.
     pub fn grant(&self) -> Option<&Arc<Grant>> {
         self.grant.as_ref()
+    }
+
+    /// Returns the connection that the credential belongs to.
+    pub fn connection_id(&self) -> &ConnectionId {
+        &self.connection
     }
 
     /// Returns the key of the webhook signature, or `None` if bodies are not signed.

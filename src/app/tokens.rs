@@ -14,11 +14,13 @@ use super::memory::MemorySampler;
 use super::threads::{runtime, thread};
 use super::upstream_factory::UpstreamFactory;
 use crate::clock::Clock;
+use crate::config::Settings;
 use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch_tokens};
 use crate::domain::Auth;
 use crate::snapshot::{ConnectionEntry, PublishedSnapshot, Snapshot};
 use crate::telemetry::{Metrics, ProblemLog};
+use crate::token_store::TokenStore;
 
 /// The token thread before it is started.
 pub(super) struct TokenThread {
@@ -29,6 +31,7 @@ pub(super) struct TokenThread {
 
 impl TokenThread {
     pub(super) fn new(
+        settings: &Settings,
         upstreams: &UpstreamFactory,
         clock: Clock,
         problems: &ProblemLog,
@@ -41,7 +44,8 @@ impl TokenThread {
         };
         let grants = Grants::new(client, runtime.handle().clone())
             .with_clock(clock)
-            .with_problem_log(problems.clone());
+            .with_problem_log(problems.clone())
+            .with_token_store(TokenStore::new(settings.token_store.clone()));
         Ok(Self {
             runtime,
             credentials: Arc::new(Credentials::new(grants)),
@@ -59,8 +63,9 @@ impl TokenThread {
         Arc::clone(&self.credentials)
     }
 
-    /// Prefetches the tokens that connections will need, drops those that they no longer need, and
-    /// runs token fetches until the app stops.
+    /// Prefetches the tokens that connections will need, drops those that they no longer need,
+    /// watches the token store, and runs token fetches until the app stops. Then completes the
+    /// refreshes that have spent a refresh token.
     pub(super) fn start(
         self,
         published: Arc<PublishedSnapshot>,
@@ -72,9 +77,11 @@ impl TokenThread {
             }
             tokio::select! {
                 () = maintain_credentials(&published, &self.credentials) => {}
+                () = self.credentials.watch_token_store() => {}
                 // `wait_for` fails only if the sender is dropped, and the app owns the sender.
                 _ = phase.wait_for(|phase| *phase >= Phase::Stopped) => {}
             }
+            self.credentials.finish_grants().await;
         };
         thread("credentials".into(), self.runtime, main)
     }
@@ -134,7 +141,12 @@ fn usable_connections(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Connecti
 /// Returns the grants of all connections that agents may use.
 fn usable_grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
     usable_connections(snapshot)
-        .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)))
+        .filter(|entry| match entry.connection.auth {
+            Auth::OauthClientCredentials(_) | Auth::OauthUserConsent(_) => true,
+            Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
+                false
+            }
+        })
         .filter_map(|entry| {
             credentials
                 .get_or_create_credential(entry.key, &entry.connection)

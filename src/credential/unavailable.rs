@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::telemetry::problem_log::TokenFault;
+use crate::token_store::RefusalReason;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
@@ -24,6 +25,11 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
+    /// Returns whether a person has to act before requests are forwarded.
+    pub fn needs_consent(&self) -> bool {
+        matches!(self.reason, Reason::NeedsConsent(_))
+    }
+
     /// An internal error. No grant stores it.
     pub(super) const INTERNAL: Self = Self {
         reason: Reason::Internal,
@@ -57,12 +63,72 @@ pub enum Reason {
     /// The response of the token endpoint contains no usable token.
     #[error("the token endpoint's response is not usable: {why}", why = .0.as_str())]
     Invalid(InvalidTokenResponse),
+    /// The token endpoint refused to refresh a grant, with a status and without an error code.
+    #[error("the token endpoint refused the refresh with status {0}{advice}", advice = advice(Self::RefusedStatus(*.0)))]
+    RefusedStatus(u16),
+    /// The token store cannot be written, so a refresh token that is accepted once is not sent.
+    #[error("the token store cannot be written")]
+    StoreUnwritable,
+    /// Another process holds the lock of the grant.
+    #[error("another process holds the lock of the grant in the token store")]
+    StoreBusy,
+    /// There is no valid consent, so a person has to act.
+    #[error("there is no valid consent ({reason})", reason = .0.as_str())]
+    NeedsConsent(ConsentReason),
     /// The system has no descriptor or memory left for a socket to the token endpoint.
     #[error("egressd has no file descriptor or memory left for a socket to the token endpoint")]
     ResourcesExhausted,
     /// An internal error of egressd.
     #[error("an internal error of egressd prevented the token request")]
     Internal,
+}
+
+/// The reason why a person has to act before requests are forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsentReason {
+    /// The token store has no file for the grant.
+    NeverConnected,
+    /// The provider refused the refresh token for good.
+    RefreshTokenRefused,
+    /// The provider refused the refresh token, whose stated life had ended.
+    RefreshTokenExpired,
+    /// The provider refused the refresh token after a crash or an ambiguous refresh, which has
+    /// probably lost its successor.
+    RotationLost,
+    /// The access token expired, and there is no refresh token.
+    AccessTokenExpired,
+    /// The file belongs to another client or token host.
+    ClientChanged,
+    /// The file cannot be used.
+    TokenFileUnusable,
+    /// A person logged out.
+    LoggedOut,
+}
+
+impl ConsentReason {
+    /// Returns the status reason, which is also the `cause` of the refusal.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NeverConnected => "never_connected",
+            Self::RefreshTokenRefused => "refresh_token_refused",
+            Self::RefreshTokenExpired => "refresh_token_expired",
+            Self::RotationLost => "rotation_lost",
+            Self::AccessTokenExpired => "access_token_expired",
+            Self::ClientChanged => "client_changed",
+            Self::TokenFileUnusable => "token_file_unusable",
+            Self::LoggedOut => "logged_out",
+        }
+    }
+}
+
+impl From<RefusalReason> for ConsentReason {
+    fn from(reason: RefusalReason) -> Self {
+        match reason {
+            RefusalReason::RefreshTokenRefused => Self::RefreshTokenRefused,
+            RefusalReason::RefreshTokenExpired => Self::RefreshTokenExpired,
+            RefusalReason::RotationLost => Self::RotationLost,
+        }
+    }
 }
 
 /// The step at which a connection to a token endpoint failed.
@@ -112,6 +178,8 @@ pub enum InvalidTokenResponse {
     Json,
     /// `access_token` is missing, empty, longer than 16 KiB, or not a valid header value.
     AccessToken,
+    /// `refresh_token` is longer than 16 KiB, or has a character other than visible ASCII.
+    RefreshToken,
     /// `token_type` is a kind of token that cannot be sent as a bearer token.
     TokenType,
     /// The token expired before the response arrived.
@@ -126,8 +194,11 @@ impl Reason {
             Self::Unreachable(_) | Self::AddressRefused(_) => Some("token_endpoint_unreachable"),
             Self::Timeout => Some("token_endpoint_timeout"),
             Self::Status(_) => Some("token_endpoint_error"),
-            Self::Refused(_) => Some("token_refused"),
+            Self::Refused(_) | Self::RefusedStatus(_) => Some("token_refused"),
             Self::Invalid(_) => Some("token_response_invalid"),
+            Self::StoreUnwritable => Some("token_store_unwritable"),
+            Self::StoreBusy => Some("token_store_busy"),
+            Self::NeedsConsent(reason) => Some(reason.as_str()),
             Self::ResourcesExhausted => Some("shortage"),
             Self::Internal => None,
         }
@@ -138,10 +209,15 @@ impl Reason {
         let (detail, status) = match self {
             Self::Unreachable(step) => (Some(step.as_str()), None),
             Self::AddressRefused(kind) => (Some(kind), None),
-            Self::Status(status) => (None, Some(status)),
+            Self::Status(status) | Self::RefusedStatus(status) => (None, Some(status)),
             Self::Refused(code) => (Some(code.as_str()), None),
             Self::Invalid(why) => (Some(why.as_str()), None),
-            Self::Timeout | Self::ResourcesExhausted | Self::Internal => (None, None),
+            Self::Timeout
+            | Self::StoreUnwritable
+            | Self::StoreBusy
+            | Self::NeedsConsent(_)
+            | Self::ResourcesExhausted
+            | Self::Internal => (None, None),
         };
         TokenFault {
             reason: self.cause().unwrap_or("internal_error"),
@@ -159,6 +235,7 @@ impl Reason {
         matches!(
             self,
             Self::Status(401)
+                | Self::RefusedStatus(401)
                 | Self::Refused(
                     ErrorCode::InvalidClient
                         | ErrorCode::InvalidRequest
@@ -262,6 +339,7 @@ impl InvalidTokenResponse {
             Self::TooLarge => "it is larger than 64 KiB",
             Self::Json => "it is not a JSON object, or contains a key twice",
             Self::AccessToken => "`access_token` is missing or is not a valid header value",
+            Self::RefreshToken => "`refresh_token` is not a valid token",
             Self::TokenType => {
                 "`token_type` is one that egressd cannot use (mac, DPoP, PoP or N_A)"
             }

@@ -31,6 +31,8 @@ pub(super) struct RequestProgress {
     pub(super) token_age: Option<Duration>,
     /// `true` if the request is sent with a token that the response is not searched for.
     pub(super) has_unsearched_token: bool,
+    /// `true` while the request waits for the token of a grant that a person has consented to.
+    pub(super) awaits_consent_token: bool,
 }
 
 impl RequestProgress {

@@ -140,6 +140,7 @@ codes! {
     RouteNotAllowed: "route_not_allowed", FORBIDDEN, Agent, false, "http_request_denied", "The route is not allowed";
     ConnectionDisabled: "connection_disabled", FORBIDDEN, Agent, false, "http_request_denied", "The connection is disabled";
     BrowserRequestRefused: "browser_request_refused", FORBIDDEN, Agent, false, "http_request_denied", "Requests from web pages are refused";
+    ConsentRequired: "consent_required", FORBIDDEN, Proxy, false, "http_request_denied", "A person has to consent";
     ConnectionNotFound: "connection_not_found", NOT_FOUND, Agent, false, "http_request_denied", "There is no such connection";
     MethodNotAllowed: "method_not_allowed", METHOD_NOT_ALLOWED, Agent, false, "http_request_denied", "The method is not allowed";
     ConnectRefused: "connect_refused", METHOD_NOT_ALLOWED, Agent, false, "http_request_error", "CONNECT is refused";

@@ -26,12 +26,20 @@ impl PassedLimit {
     }
 
     /// Returns the refusal of the request, whose exchange has this timeout.
-    pub(super) fn to_refusal(self, timers: &SocketTimers, exchange_timeout: Duration) -> Refusal {
+    /// `awaits_consent_token` is `true` while the request waits for the token of a grant that a
+    /// person has consented to.
+    pub(super) fn to_refusal(
+        self,
+        timers: &SocketTimers,
+        exchange_timeout: Duration,
+        awaits_consent_token: bool,
+    ) -> Refusal {
         match self.limit {
             ExceededLimit::Grace => Refusal::new(
                 RefusalCode::Draining,
                 "egressd stopped before the upstream answered.",
             ),
+            ExceededLimit::Exchange if awaits_consent_token => Refusal::token_awaited_too_long(),
             ExceededLimit::Exchange if !self.awaits_agent_body => {
                 ExchangeError::DeadlineExceeded(exchange_timeout).into()
             }

@@ -15,6 +15,7 @@ use super::refusal::Refusal;
 use super::request_fields::{Accept, FieldSources};
 use super::request_id::RequestId;
 use super::searched_body::SearchedBody;
+use super::token_retry::acquire_token;
 use super::upload::{RequestUpload, UnsentBody};
 use super::written_target::written_query;
 use super::{cookies, references, response_fields, token_retry, trailers};
@@ -58,7 +59,14 @@ pub(super) async fn forward(
     } = *context;
     let connection = &permitted.entry().connection;
     let (parts, announced) = (permitted.parts, body.framing);
-    let mut acquired = token_retry::first_token(credential, client, pool).await?;
+    let mut acquired = match token_retry::ready_token(credential) {
+        Ok(token) => token,
+        // Boxed: obtaining a token is rare, and this future is too large for every request to
+        // carry.
+        Err(grant) => {
+            Some(Box::pin(acquire_token(grant, &connection.id, client, pool, account)).await?)
+        }
+    };
     let mut upload = match credential.signing_key() {
         // Boxed: few connections sign bodies, and this future is too large for every request to
         // carry.
@@ -86,7 +94,10 @@ pub(super) async fn forward(
     let mut response = match sending.send(token_of(&acquired), &mut upload).await {
         Err(AttemptError::CredentialExpired) => {
             // Once only. If the next token expires on the way too, the request is refused.
-            acquired = Box::pin(token_retry::first_token(credential, client, pool)).await?;
+            if let Some(grant) = credential.grant() {
+                let acquiring = acquire_token(grant, &connection.id, client, pool, sending.account);
+                acquired = Some(Box::pin(acquiring).await?);
+            }
             Box::pin(sending.send(token_of(&acquired), &mut upload)).await?
         }
         sent => sent?,
@@ -167,7 +178,9 @@ impl AttemptContext<'_> {
         let mut fields = self.sources.build().fields;
         self.credential
             .inject_headers(connection, token, &mut fields)
-            .map_err(|unavailable| AttemptError::Refused(unavailable.into()))?;
+            .map_err(|unavailable| {
+                AttemptError::Refused(Refusal::without_credential(unavailable, &connection.id))
+            })?;
         fields.extend(signature.as_deref().map(signature_field));
         let head = RequestHead {
             method: self.method,

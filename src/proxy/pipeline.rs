@@ -287,7 +287,11 @@ fn refuse(
 ) -> Response<Bytes> {
     let mut refusal = match interruption {
         Interruption::Refused(refusal) => refusal,
-        Interruption::LimitPassed(limit) => limit.to_refusal(timers, exchange.timeout()),
+        Interruption::LimitPassed(limit) => limit.to_refusal(
+            timers,
+            exchange.timeout(),
+            exchange.request.awaits_consent_token,
+        ),
     };
     if exchange.request.was_sent() {
         refusal = refusal.after_sending(&head.method);

@@ -6,33 +6,45 @@ use std::sync::Arc;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Response, StatusCode};
 
+use super::accounting::RequestProgress;
 use super::challenge;
 use super::refusal::Refusal;
 use crate::credential::Credential;
-use crate::credential::oauth::{AcquiredToken, Token};
+use crate::credential::oauth::{AcquiredToken, Grant, Token};
+use crate::domain::ConnectionId;
 use crate::upstream::{Client, UpstreamPool};
 
-/// Returns the token for the first attempt, or `None` if the credential uses no tokens. Resolves
-/// the upstream before a token is fetched, so that no token is fetched for an upstream whose
-/// addresses are forbidden.
-pub(super) async fn first_token(
-    credential: &Credential,
-    client: &Client,
-    pool: &UpstreamPool,
-) -> Result<Option<AcquiredToken>, Refusal> {
+/// Returns the token for the first attempt without waiting: `None` if the credential uses no
+/// tokens. Returns the grant if its token has to be waited for, with [`acquire_token`].
+pub(super) fn ready_token(credential: &Credential) -> Result<Option<AcquiredToken>, &Arc<Grant>> {
     let Some(grant) = credential.grant() else {
         return Ok(None);
     };
-    if let Some(token) = grant.cached_token() {
-        let is_fresh = false;
-        return Ok(Some(AcquiredToken { token, is_fresh }));
+    let is_fresh = false;
+    match grant.cached_token() {
+        Some(token) => Ok(Some(AcquiredToken { token, is_fresh })),
+        None => Err(grant),
     }
-    // Boxed: fetching a token is rare, and this future is too large for every request to carry.
-    Box::pin(async {
-        client.resolve(pool).await?;
-        Ok(Some(grant.acquire_token().await?))
-    })
-    .await
+}
+
+/// Waits for a token. Refuses the request before any name is resolved if a person has to consent
+/// first. Resolves the upstream before a token is fetched, so that no token is fetched for an
+/// upstream whose addresses are forbidden.
+#[cold]
+pub(super) async fn acquire_token(
+    grant: &Arc<Grant>,
+    connection: &ConnectionId,
+    client: &Client,
+    pool: &UpstreamPool,
+    account: &mut RequestProgress,
+) -> Result<AcquiredToken, Refusal> {
+    let refuse = |unavailable| Refusal::without_credential(unavailable, connection);
+    grant.require_consent().await.map_err(refuse)?;
+    client.resolve(pool).await?;
+    account.awaits_consent_token = grant.needs_person();
+    let acquired = grant.acquire_token().await;
+    account.awaits_consent_token = false;
+    acquired.map_err(refuse)
 }
 
 /// Returns the token for a second attempt. A second attempt is made only if the upstream refused
@@ -47,6 +59,7 @@ pub(super) async fn second_token<B>(
 ) -> Option<Arc<Token>> {
     let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.is_fresh)?);
     if !refuses_token(response.status(), response.headers()) {
+        grant.record_accepted_token();
         return None;
     }
     if !rewind() {

@@ -16,6 +16,7 @@ mod changes;
 #[macro_use]
 mod event_macro;
 mod event;
+mod grant_event;
 mod line;
 mod parts;
 
@@ -30,6 +31,7 @@ use parking_lot::Mutex;
 
 use super::log_writer::LogQueue;
 pub use event::Event;
+pub use grant_event::GrantEvent;
 pub use line::EventFormat;
 use line::EventLines;
 pub use parts::{ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault};

@@ -2,7 +2,6 @@
 //! and no socket is used for a second exchange.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use http::Response;
 use ipnet::IpNet;
@@ -33,7 +32,7 @@ impl Client {
         endpoint: &Endpoint,
         head: &RequestHead<'_>,
         body: B,
-        cap: u64,
+        options: ExchangeOptions<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -47,12 +46,6 @@ impl Client {
             sockets: Arc::default(),
             problems: ProblemLog::off(),
         });
-        let options = ExchangeOptions {
-            cap,
-            sent_flag: &AtomicBool::new(false),
-            credential_expiry: None,
-            may_reuse_socket: true,
-        };
         self.exchange(&pool, head, &mut Some(body), options).await
     }
 }

@@ -319,7 +319,11 @@ fn the_documentation_lists_exactly_the_metrics() {
 
 #[test]
 fn the_documentation_lists_exactly_the_events() {
-    let events = between("src/telemetry/problem_log/event.rs", "=> \"", "\",");
+    let mut events = BTreeSet::new();
+    for file in ["event", "grant_event"] {
+        let file = format!("src/telemetry/problem_log/{file}.rs");
+        events.extend(between(&file, "=> \"", "\","));
+    }
     assert!(events.len() > 20, "{events:?}");
     let documented = first_cells(
         "docs/operations.md",

@@ -242,6 +242,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "credential_exposed",
         "needs a credential that was found in a response before",
     ),
+    ("consent_required", "needs a grant without a valid consent"),
     (
         "headers_too_large",
         "has two texts, and it depends on how the bytes arrive which one is sent",

@@ -103,6 +103,11 @@ fn reason_remedy(reason: Reason) -> &'static str {
         Reason::Timeout => {
             "the token endpoint accepted the connection and did not answer within 10 seconds: check its log"
         }
+        // A probe never refreshes a grant that a person has consented to.
+        Reason::RefusedStatus(_) | Reason::StoreUnwritable | Reason::StoreBusy => {
+            "check the log of egressd"
+        }
+        Reason::NeedsConsent(_) => "run `egressd login`",
         Reason::Status(401) => error_code_remedy(ErrorCode::InvalidClient),
         Reason::Status(404 | 405) => {
             "check the path of `token_url`: it must be the token endpoint itself, not the issuer or the authorization endpoint"

@@ -27,8 +27,10 @@
 //! Invariants: at most one fetch at a time; no fetch while a failure holds; no token is used at or
 //! past its expiry.
 
+mod maintenance;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
@@ -36,18 +38,19 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::endpoint::{TokenRequestError, TokenSource};
+use super::consent::ConsentSource;
+use super::endpoint::{FailureClass, TokenRequestError};
 use super::policy;
 use super::reporter::TokenReporter;
-use super::requester::{FetchedToken, REFUSED_CLIENT, TokenRequester};
+use super::requester::{FetchedToken, TokenRequester};
 use super::state::{FetchOutcome, TokenLookup, TokenState, await_fetch};
 use super::token::{AcquiredToken, Token};
 use crate::clock::Clock;
 use crate::credential::unavailable::{InvalidTokenResponse, Reason, Unavailable};
 use crate::domain::ConnectionId;
-use crate::domain::auth::ClientAuth;
 use crate::reflection::ReflectionGuard;
 use crate::telemetry::ProblemLog;
+use maintenance::{maintain_token, refresh_token, repeat_fetch};
 
 /// The most fetches that a request waits for. It waits for more than one only if a fetch was
 /// dropped or its token expired at once.
@@ -60,40 +63,45 @@ pub struct Grant {
     /// that; a cache that drops old values later would keep tokens after their rotation.
     token: ArcSwapOption<Token>,
     clock: Clock,
-    pub(super) requester: TokenRequester,
+    pub(super) source: GrantSource,
     runtime: Handle,
-    /// The configured style.
-    pub(super) style: ClientAuth,
     state: Mutex<TokenState>,
     requested: AtomicBool,
-    pub(super) reporter: TokenReporter,
+    pub(super) reporter: Arc<TokenReporter>,
     guard: Arc<ReflectionGuard>,
 }
 
+/// The source of the tokens of a grant.
+pub(super) enum GrantSource {
+    /// Client credentials: each fetch is a token request.
+    Client(TokenRequester),
+    /// A consent: a fetch reads the token store, and spends a refresh token if that is needed.
+    Consent(Arc<ConsentSource>),
+}
+
 impl Grant {
-    pub(super) fn new(
-        source: Box<dyn TokenSource>,
-        style: ClientAuth,
-        runtime: Handle,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(source: GrantSource, runtime: Handle, clock: Clock) -> Self {
         Self {
             token: ArcSwapOption::empty(),
-            requester: TokenRequester::new(source, clock.clone()),
+            source,
             clock,
             runtime,
-            style,
-            state: Mutex::new(TokenState::new(style)),
+            state: Mutex::default(),
             requested: AtomicBool::new(false),
-            reporter: TokenReporter::new(ProblemLog::off()),
+            reporter: Arc::new(TokenReporter::new(ProblemLog::off())),
             guard: Arc::new(ReflectionGuard::new(ProblemLog::off())),
         }
     }
 
-    /// Sets the guard that searches responses for the grant's tokens, and the log of its events.
-    pub(super) fn with_guard(mut self, guard: Arc<ReflectionGuard>, problems: ProblemLog) -> Self {
+    /// Sets the guard that searches responses for the grant's tokens, and the reporter of its
+    /// events.
+    pub(super) fn with_guard(
+        mut self,
+        guard: Arc<ReflectionGuard>,
+        reporter: Arc<TokenReporter>,
+    ) -> Self {
         self.guard = guard;
-        self.reporter = TokenReporter::new(problems);
+        self.reporter = reporter;
         self
     }
 
@@ -144,8 +152,9 @@ impl Grant {
     }
 
     /// Returns a token other than this one, which the upstream has refused with 401: one that is
-    /// already cached, or a new one. Fetches at most once in 30 s. Returns `None` beyond that,
-    /// while backing off, or if the fetch fails.
+    /// already cached, or a new one. Fetches at most once in 30 s, or in 300 s for a grant that a
+    /// person has consented to. Returns `None` beyond that, while backing off, or if the fetch
+    /// fails.
     pub async fn retry_token(self: &Arc<Self>, refused: &Arc<Token>) -> Option<Arc<Token>> {
         let token = match self.start_token_retry(refused)? {
             TokenLookup::Cached(token) => token,
@@ -164,9 +173,10 @@ impl Grant {
     /// Fetches a token before any request needs it. The token counts as unused until a request uses
     /// it.
     pub async fn prefetch_token(self: &Arc<Self>) {
-        if let (false, TokenLookup::Fetching(fetch)) =
-            (self.was_requested(), self.find_or_fetch(None))
-        {
+        if self.was_requested() || self.require_consent().await.is_err() {
+            return;
+        }
+        if let TokenLookup::Fetching(fetch) = self.find_or_fetch(None) {
             await_fetch(fetch).await;
         }
     }
@@ -186,21 +196,22 @@ impl Grant {
             }
             if let Some(fetch) = &state.fetch {
                 let fetch = fetch.clone();
-                self.token.store(None);
+                self.suspend_token(refused);
                 return Some(TokenLookup::Fetching(fetch));
             }
-            if !state.claim_retry(self.clock.now()) {
+            if !self.can_retry() || !state.claim_retry(self.clock.now(), self.retry_interval()) {
+                self.count_refusal(refused);
                 return None;
             }
-            self.token.store(None);
-            self.begin_fetch(&mut state)
+            self.suspend_token(refused);
+            self.begin_fetch(&mut state, Some(refused))
         };
         Some(self.spawn_fetch(fetch_task))
     }
 
     /// Returns the fetch in flight, or begins one. Begins none if there is a valid token other than
     /// `old`, or while backing off.
-    fn find_or_fetch(self: &Arc<Self>, old: Option<&Arc<Token>>) -> TokenLookup {
+    pub(super) fn find_or_fetch(self: &Arc<Self>, old: Option<&Arc<Token>>) -> TokenLookup {
         let fetch_task = {
             let mut state = self.lock_state();
             if let Some(fetch) = &state.fetch {
@@ -213,7 +224,7 @@ impl Grant {
             if let Some(unavailable) = state.active_failure() {
                 return TokenLookup::BackingOff(unavailable);
             }
-            self.begin_fetch(&mut state)
+            self.begin_fetch(&mut state, old)
         };
         self.spawn_fetch(fetch_task)
     }
@@ -226,9 +237,13 @@ impl Grant {
         TokenLookup::Fetching(fetch)
     }
 
-    fn begin_fetch(self: &Arc<Self>, state: &mut TokenState) -> TokenFetch {
+    fn begin_fetch(
+        self: &Arc<Self>,
+        state: &mut TokenState,
+        replaced: Option<&Arc<Token>>,
+    ) -> TokenFetch {
         self.requested.store(true, Relaxed);
-        let fetch_task = TokenFetch::new(Arc::clone(self));
+        let fetch_task = TokenFetch::new(Arc::clone(self), replaced.cloned());
         state.fetch = Some(fetch_task.outcome.subscribe());
         fetch_task
     }
@@ -247,45 +262,65 @@ impl Grant {
             }
             Ok(fetched)
         });
-        if let Ok(FetchedToken { token, .. }) = &fetched
-            && let Some(secret) = token.secret()
-        {
-            // Registered before any request can use the token.
-            let grant = Arc::as_ptr(self).addr();
-            self.guard.add_token(grant, secret, token.remaining_life());
+        if let Ok(FetchedToken { token, .. }) = &fetched {
+            self.register(token);
         }
         let mut state = self.lock_state();
         state.fetch = None;
         match fetched {
             Err(failed) => {
-                // The style that worked before is refused now, so the next fetch starts with the
-                // configured one.
-                if failed.reason == REFUSED_CLIENT {
-                    state.style = self.style;
+                if let Reason::NeedsConsent(_) = failed.reason {
+                    // Not a failure that ends by itself. The source keeps the reason.
+                    state.failure = None;
+                    self.install_current(&mut state);
+                    return Err(failed.into());
                 }
+                let is_ambiguous = failed.class == FailureClass::Ambiguous;
                 let unavailable =
                     state.record_failure(failed, &self.clock, policy::random_permille());
                 self.reporter
                     .report_failure(&unavailable, state.failure_count());
+                self.install_current(&mut state);
+                if is_ambiguous && self.valid_token().is_none() {
+                    let pause = unavailable.retry_after;
+                    self.runtime
+                        .spawn(repeat_fetch(Arc::downgrade(self), pause));
+                }
                 Err(unavailable)
             }
-            Ok(FetchedToken { token, style, .. }) => {
-                state.style = style;
+            Ok(FetchedToken { token, .. }) => {
                 self.reporter
-                    .report_obtained(state.failure_count(), token.remaining_life());
+                    .report_obtained(state.failure_count(), token.stated_life());
                 state.failure = None;
                 state.obtained_at = Some(SystemTime::now());
-                if token.remaining_life().is_some() {
-                    self.token.store(Some(Arc::clone(&token)));
-                    let (grant, kept) = (Arc::downgrade(self), Arc::downgrade(&token));
-                    let maintenance = self.runtime.spawn(maintain_token(grant, kept));
-                    // The task of the previous token may sleep for up to a day.
-                    if let Some(old) = state.maintenance.replace(maintenance.abort_handle()) {
-                        old.abort();
-                    }
+                match &self.source {
+                    GrantSource::Client(_) => self.keep_token(&mut state, &token),
+                    GrantSource::Consent(_) => self.install_current(&mut state),
                 }
                 Ok(token)
             }
+        }
+    }
+
+    /// Makes responses be searched for a token, before any request can use it.
+    pub(super) fn register(self: &Arc<Self>, token: &Token) {
+        if let Some(secret) = token.secret() {
+            let grant = Arc::as_ptr(self).addr();
+            self.guard.add_token(grant, secret, token.remaining_life());
+        }
+    }
+
+    /// Makes a token the current one, unless only the requests that waited for it may use it.
+    pub(super) fn keep_token(self: &Arc<Self>, state: &mut TokenState, token: &Arc<Token>) {
+        if token.remaining_life().is_none() {
+            return;
+        }
+        self.token.store(Some(Arc::clone(token)));
+        let (grant, kept) = (Arc::downgrade(self), Arc::downgrade(token));
+        let maintenance = self.runtime.spawn(maintain_token(grant, kept));
+        // The task of the previous token may sleep for up to a day.
+        if let Some(old) = state.maintenance.replace(maintenance.abort_handle()) {
+            old.abort();
         }
     }
 
@@ -297,12 +332,24 @@ impl Grant {
     /// Drops the current token; with `only`, only if it is this one.
     pub(super) fn drop_token(&self, only: Option<&Arc<Token>>) {
         let _state = self.lock_state();
-        let kept = self.token.load();
-        let is_kept =
-            |token: &Arc<Token>| kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, token));
-        if only.is_none_or(is_kept) {
+        if only.is_none_or(|token| self.is_current(Some(token))) {
             self.token.store(None);
         }
+    }
+
+    /// Returns whether this is the current token, or there is none and none is given.
+    pub(super) fn is_current(&self, token: Option<&Arc<Token>>) -> bool {
+        let kept = self.token.load();
+        match (kept.as_ref(), token) {
+            (Some(kept), Some(token)) => Arc::ptr_eq(kept, token),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    /// Makes the grant have no current token. The caller holds the lock of the state.
+    pub(super) fn clear_token(&self) {
+        self.token.store(None);
     }
 
     pub(super) fn lock_state(&self) -> MutexGuard<'_, TokenState> {
@@ -314,20 +361,25 @@ impl Grant {
 /// on panic.
 struct TokenFetch {
     grant: Arc<Grant>,
+    /// The token that the fetch is to replace.
+    replaced: Option<Arc<Token>>,
     outcome: watch::Sender<FetchOutcome>,
 }
 
 impl TokenFetch {
-    fn new(grant: Arc<Grant>) -> Self {
+    fn new(grant: Arc<Grant>, replaced: Option<Arc<Token>>) -> Self {
         Self {
             grant,
+            replaced,
             outcome: watch::Sender::new(None),
         }
     }
 
     async fn run(self) {
-        let style = self.grant.lock_state().style;
-        let fetched = self.grant.requester.fetch_token(style).await;
+        let fetched = match &self.grant.source {
+            GrantSource::Client(requester) => requester.fetch_token().await,
+            GrantSource::Consent(consent) => consent.obtain(self.replaced.as_ref()).await,
+        };
         let outcome = self.grant.complete_fetch(fetched);
         self.outcome.send_replace(Some(outcome));
     }
@@ -338,57 +390,5 @@ impl Drop for TokenFetch {
         let mine = self.outcome.subscribe();
         let mut state = self.grant.lock_state();
         state.fetch.take_if(|fetch| fetch.same_channel(&mine));
-    }
-}
-
-/// Maintains the current token: starts its refresh when it is due, if any request has used the
-/// token by then, and drops the token when it expires.
-///
-/// These timers stop while the machine is suspended. No request depends on them: each request
-/// checks the expiry of the token itself.
-async fn maintain_token(grant: Weak<Grant>, token: Weak<Token>) {
-    let Some(due) = token.upgrade().and_then(|token| token.until_refresh()) else {
-        return;
-    };
-    tokio::time::sleep(due).await;
-    let claimed = token
-        .upgrade()
-        .is_some_and(|token| token.is_used() && token.claim_refresh());
-    if claimed {
-        refresh_token(grant.clone(), token.clone()).await;
-    }
-    while let Some(left) = token.upgrade().and_then(|token| token.remaining_life()) {
-        tokio::time::sleep(left).await;
-    }
-    if let (Some(grant), Some(token)) = (grant.upgrade(), token.upgrade()) {
-        grant.drop_token(Some(&token));
-    }
-}
-
-/// Replaces a token, which stays in use meanwhile. Tries again after each failure, as long as the
-/// token is cached.
-async fn refresh_token(grant: Weak<Grant>, token: Weak<Token>) {
-    loop {
-        let pause = {
-            let (Some(grant), Some(old)) = (grant.upgrade(), token.upgrade()) else {
-                return;
-            };
-            if !grant
-                .valid_token()
-                .is_some_and(|held| Arc::ptr_eq(&held, &old))
-            {
-                return;
-            }
-            match grant.find_or_fetch(Some(&old)) {
-                TokenLookup::Cached(_) => return,
-                TokenLookup::BackingOff(unavailable) => unavailable.retry_after,
-                TokenLookup::Fetching(fetch) => match await_fetch(fetch).await {
-                    Some(Err(unavailable)) => unavailable.retry_after,
-                    Some(Ok(_)) => return,
-                    None => Duration::from_secs(1),
-                },
-            }
-        };
-        tokio::time::sleep(pause).await;
     }
 }

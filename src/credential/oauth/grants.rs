@@ -9,14 +9,19 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use super::consent::{ConsentSource, SourceParts};
+use super::consent_watch::watch_grants;
 use super::endpoint::TokenEndpoint;
-use super::grant::Grant;
+use super::grant::{Grant, GrantSource};
 use super::policy;
+use super::reporter::TokenReporter;
+use super::requester::TokenRequester;
 use crate::clock::Clock;
-use crate::domain::auth::OauthClientCredentials;
+use crate::domain::auth::{OauthClientCredentials, UserConsent};
 use crate::reflection::ReflectionGuard;
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::TokenCounters;
+use crate::token_store::TokenStore;
 use crate::upstream::Client;
 
 /// The number of tokens that are prefetched at the same time.
@@ -27,11 +32,16 @@ const PREFETCH_AFTER: Duration = Duration::from_secs(1);
 /// send their requests together.
 const PREFETCH_SPREAD: Duration = Duration::from_secs(2);
 
+/// The time that the process waits at its end for the answer to a refresh. It is longer than a
+/// token request, which takes at most 10 s.
+const LAST_ANSWERS: Duration = Duration::from_secs(11);
+
 /// The grants that connections have requested so far.
 pub struct Grants {
     client: Arc<Client>,
     runtime: Handle,
     clock: Clock,
+    store: Option<TokenStore>,
     by_fingerprint: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
     /// The counters of token requests, which exist before their grant.
     counters: Mutex<HashMap<[u8; 32], Arc<TokenCounters>>>,
@@ -46,6 +56,7 @@ impl Grants {
             client,
             runtime,
             clock: Clock::system(),
+            store: None,
             by_fingerprint: Mutex::default(),
             counters: Mutex::default(),
             problems: ProblemLog::off(),
@@ -58,6 +69,13 @@ impl Grants {
     pub fn with_problem_log(mut self, problems: ProblemLog) -> Self {
         self.guard = Arc::new(ReflectionGuard::new(problems.clone()));
         self.problems = problems;
+        self
+    }
+
+    /// Sets the store of the grants that persons have consented to.
+    #[must_use]
+    pub fn with_token_store(mut self, store: TokenStore) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -81,23 +99,71 @@ impl Grants {
         let grant = grants.entry(fingerprint).or_insert_with(|| {
             let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
             let style = credentials.terms().client_auth;
-            let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
-            let mut grant = Grant::new(Box::new(source), style, runtime, clock)
-                .with_guard(Arc::clone(&self.guard), self.problems.clone());
-            grant.requester.counters = self.get_or_create_counters(credentials);
-            Arc::new(grant)
+            let mut requester = TokenRequester::new(Box::new(source), style, self.clock.clone());
+            requester.counters = self.get_or_create_counters(&fingerprint);
+            let reporter = Arc::new(TokenReporter::new(self.problems.clone()));
+            self.new_grant(GrantSource::Client(requester), reporter)
         });
         Arc::clone(grant)
     }
 
-    /// Returns the counters of the token requests with these credentials, and creates them if
-    /// needed. Creates no grant.
+    /// Returns the grant of this consent, and creates it if needed. Connections that share a grant
+    /// have the same fingerprint. Returns `None` if there is no token store.
+    pub fn get_or_create_consent_grant(&self, consent: &Arc<UserConsent>) -> Option<Arc<Grant>> {
+        let fingerprint = *consent.fingerprint();
+        let store = self.store.clone()?;
+        let mut grants = self.by_fingerprint.lock();
+        let grant = grants.entry(fingerprint).or_insert_with(|| {
+            let reporter = Arc::new(TokenReporter::new(self.problems.clone()));
+            let parts = SourceParts {
+                store,
+                runtime: self.runtime.clone(),
+                clock: self.clock.clone(),
+                reporter: Arc::clone(&reporter),
+                counters: self.get_or_create_counters(&fingerprint),
+            };
+            let client = Arc::clone(&self.client);
+            let source = ConsentSource::new(client, Arc::clone(consent), parts);
+            self.new_grant(GrantSource::Consent(source), reporter)
+        });
+        Some(Arc::clone(grant))
+    }
+
+    fn new_grant(&self, source: GrantSource, reporter: Arc<TokenReporter>) -> Arc<Grant> {
+        let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
+        let grant = Grant::new(source, runtime, clock);
+        Arc::new(grant.with_guard(Arc::clone(&self.guard), reporter))
+    }
+
+    /// Returns the counters of the token requests with the credentials of this fingerprint, and
+    /// creates them if needed. Creates no grant.
     pub(in crate::credential) fn get_or_create_counters(
         &self,
-        credentials: &OauthClientCredentials,
+        fingerprint: &[u8; 32],
     ) -> Arc<TokenCounters> {
         let mut counters = self.counters.lock();
-        Arc::clone(counters.entry(*credentials.fingerprint()).or_default())
+        Arc::clone(counters.entry(*fingerprint).or_default())
+    }
+
+    /// Adopts what other processes save in the token store, until the future is dropped.
+    pub(in crate::credential) async fn watch_store(&self) {
+        watch_grants(|| self.consent_grants()).await;
+    }
+
+    /// Completes the refreshes under way, and saves what is only in memory.
+    pub(in crate::credential) async fn finish(&self) {
+        for grant in self.consent_grants() {
+            if let Some(consent) = grant.consent() {
+                consent.wait_until_saved(LAST_ANSWERS).await;
+                consent.save_at_shutdown().await;
+            }
+        }
+    }
+
+    fn consent_grants(&self) -> Vec<Arc<Grant>> {
+        let grants = self.by_fingerprint.lock();
+        let grants = grants.values().filter(|grant| grant.consent().is_some());
+        grants.cloned().collect()
     }
 
     /// Drops all grants except these, with their tokens.
@@ -115,10 +181,9 @@ impl Grants {
         counters.retain(|_, counters| Arc::strong_count(counters) > 1);
     }
 
-    /// Returns the grant of these credentials, if it exists.
-    pub fn find_grant(&self, credentials: &OauthClientCredentials) -> Option<Arc<Grant>> {
-        let grants = self.by_fingerprint.lock();
-        grants.get(credentials.fingerprint()).map(Arc::clone)
+    /// Returns the grant of the credentials with this fingerprint, if it exists.
+    pub fn find_grant(&self, fingerprint: &[u8; 32]) -> Option<Arc<Grant>> {
+        self.by_fingerprint.lock().get(fingerprint).map(Arc::clone)
     }
 }
 

@@ -4,6 +4,8 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 /// The life of a token whose response has no `expires_in`.
 pub(super) const DEFAULT_LIFE: Duration = Duration::from_secs(300);
 /// The longest time that a token is used.
@@ -20,6 +22,20 @@ pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 const HARD_BACKOFF: Duration = Duration::from_secs(30);
 /// The shortest time between two token retries after a 401.
 pub(super) const TOKEN_RETRY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The life of a token without an end. It is longer than any process runs.
+pub(super) const ENDLESS: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+/// The shortest time between two token retries of a grant that a person has consented to.
+pub(super) const CONSENT_RETRY_INTERVAL: Duration = Duration::from_secs(300);
+/// The shortest time between a successful refresh of such a grant and the next refresh.
+pub(super) const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+/// The wait before a refused refresh token is sent once more. A lost race to another process looks
+/// like a refusal.
+pub(super) const CONFIRMATION: Duration = Duration::from_secs(5);
+/// The time between the two looks at which a file must be absent before its grant ends.
+pub(super) const ABSENCE: Duration = Duration::from_secs(5);
+/// The longest time between two refreshes of a grant, because providers end idle grants.
+const KEEP_ALIVE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Returns a random number from 0 to 1000, almost uniformly distributed. It spreads load over time;
 /// nothing secret depends on it.
@@ -61,10 +77,69 @@ pub(super) fn backoff(
     (own.max(requested) * (1000 + random_permille / 4) / 1000).min(longest)
 }
 
+/// Returns the wait before a grant may be refreshed again, by the wall clock. It limits refreshes
+/// across restarts. A time in the future does not count, because the wall clock was set back.
+pub(super) fn until_refresh_allowed(refreshed_at: Option<Timestamp>, now: Timestamp) -> Duration {
+    let age = refreshed_at.map(|refreshed_at| now.duration_since(refreshed_at));
+    let age = age.and_then(|age| Duration::try_from(age).ok());
+    age.map_or(Duration::ZERO, |age| REFRESH_INTERVAL.saturating_sub(age))
+}
+
+/// Returns whether a grant is to be refreshed although its access token is not due: 7 days after
+/// its last refresh or its consent, or at half of the refresh token's stated life.
+pub(super) fn is_keep_alive_due(
+    last: Option<Timestamp>,
+    refresh_token_end: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
+    let Some(last) = last else { return false };
+    let idle = now.duration_since(last);
+    let half = refresh_token_end.map(|end| end.duration_since(last) / 2);
+    // A refresh token with a life of seconds must not cause one refresh after the other.
+    let least = SignedDuration::try_from(REFRESH_INTERVAL).unwrap_or_default();
+    idle >= half.map_or(KEEP_ALIVE, |half| half.max(least).min(KEEP_ALIVE))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{backoff, random_permille, refresh_after};
+    use super::{
+        backoff, is_keep_alive_due, random_permille, refresh_after, until_refresh_allowed,
+    };
+    use jiff::Timestamp;
     use std::time::Duration;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    #[test]
+    fn a_refresh_follows_another_after_ten_seconds() {
+        // Consent fault 325; refreshed at, now, wait.
+        for (refreshed_at, now, wait) in [(0, 0, 10), (0, 4, 6), (0, 10, 0), (0, 99, 0), (9, 0, 0)]
+        {
+            let until = until_refresh_allowed(Some(at(refreshed_at)), at(now));
+            assert_eq!(until, seconds(wait), "{refreshed_at} {now}");
+        }
+        assert_eq!(until_refresh_allowed(None, at(0)), Duration::ZERO);
+    }
+
+    #[test]
+    fn idle_grants_are_kept_alive() {
+        let day = 24 * 60 * 60;
+        for (end, now, is_due) in [
+            (None, 7 * day - 1, false),
+            (None, 7 * day, true),
+            (Some(180 * day), 7 * day, true),
+            (Some(day), day / 2 - 1, false),
+            (Some(day), day / 2, true),
+            (Some(2), 9, false),
+            (Some(-1), 10, true),
+        ] {
+            let due = is_keep_alive_due(Some(at(0)), end.map(at), at(now));
+            assert_eq!(due, is_due, "{end:?} {now}");
+        }
+        assert!(!is_keep_alive_due(None, None, at(0)));
+    }
 
     fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::policy;
-use crate::credential::unavailable::Unavailable;
+use crate::credential::unavailable::{ConsentReason, Reason, Unavailable};
 use crate::domain::ConnectionId;
-use crate::telemetry::problem_log::{Event, EventLevel, ProblemLog};
+use crate::telemetry::problem_log::{Event, EventLevel, GrantEvent, ProblemLog};
 use parking_lot::Mutex;
 
 /// Reports the events of one credential's tokens.
@@ -63,6 +63,62 @@ impl TokenReporter {
             field: "expires_in",
             life_s: policy::DEFAULT_LIFE.as_secs(),
         });
+    }
+
+    pub(super) fn report_consent_given(&self) {
+        let connections = self.owners();
+        self.report(GrantEvent::ConsentGiven { connections });
+    }
+
+    pub(super) fn report_consent_needed(&self, reason: ConsentReason) {
+        self.report(GrantEvent::ConsentNeeded {
+            connections: self.owners(),
+            reason: reason.as_str(),
+        });
+    }
+
+    pub(super) fn report_adopted(&self) {
+        let connections = self.owners();
+        self.report(GrantEvent::GrantAdopted { connections });
+    }
+
+    /// Reports a file that is not used, with the reason as a predicate.
+    pub(super) fn report_unusable_file(&self, file: &str, why: &str) {
+        self.report(GrantEvent::TokenFileUnusable {
+            connections: self.owners(),
+            file: file.into(),
+            why: why.into(),
+        });
+    }
+
+    pub(super) fn report_rotated(&self) {
+        if self.log.is_enabled(EventLevel::Debug) {
+            let connections = self.owners();
+            self.report(GrantEvent::TokenRotated { connections });
+        }
+    }
+
+    pub(super) fn report_ambiguous(&self, reason: Reason) {
+        self.report(GrantEvent::RefreshAmbiguous {
+            connections: self.owners(),
+            reason: reason.cause().unwrap_or("internal_error"),
+        });
+    }
+
+    pub(super) fn report_store_failed(&self, why: &str) {
+        self.report(GrantEvent::TokenStoreFailed {
+            connections: self.owners(),
+            why: why.into(),
+        });
+    }
+
+    pub(super) fn report_unexpected_rotation(&self) {
+        let connections = self.owners();
+        self.report(GrantEvent::RotationUnexpected { connections });
+    }
+
+    fn report(&self, event: GrantEvent) {
+        self.log.report(Event::Grant(event));
     }
 
     fn owners(&self) -> Box<[ConnectionId]> {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
 
 /// A token request. The URL in it is a placeholder, which the sender must ignore.
-pub(super) type TokenRequest = http::Request<Vec<u8>>;
+pub type TokenRequest = http::Request<Vec<u8>>;
 
 /// A placeholder for the URL that the crate requires.
 const PLACEHOLDER_URL: &str = "https://token.invalid/";

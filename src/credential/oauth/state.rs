@@ -1,18 +1,17 @@
 //! The state of a grant, except its current token: the fetch under way, the last failure and how
-//! long it prevents the next fetch, and the client authentication that works.
+//! long it prevents the next fetch.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use super::endpoint::TokenRequestError;
-use super::policy::{self, TOKEN_RETRY_INTERVAL};
+use super::endpoint::{FailureClass, TokenRequestError};
+use super::policy;
 use super::token::Token;
 use crate::clock::{BootTime, Clock, Expiry};
 use crate::credential::unavailable::Unavailable;
-use crate::domain::auth::ClientAuth;
 
 /// The outcome of a fetch. `None` until the fetch has ended.
 pub(super) type FetchOutcome = Option<Result<Arc<Token>, Unavailable>>;
@@ -22,10 +21,9 @@ pub(super) type FetchReceiver = watch::Receiver<FetchOutcome>;
 
 /// The state of a grant, except the current token. Every change of that token happens under the
 /// lock of this state.
+#[derive(Default)]
 pub(super) struct TokenState {
     pub(super) fetch: Option<FetchReceiver>,
-    /// The configured style, or the one that was found to work.
-    pub(super) style: ClientAuth,
     pub(super) failure: Option<RecordedFailure>,
     /// The time of the last fetch after a 401.
     last_retry: Option<BootTime>,
@@ -50,17 +48,6 @@ pub(super) enum TokenLookup {
 }
 
 impl TokenState {
-    pub(super) fn new(style: ClientAuth) -> Self {
-        Self {
-            fetch: None,
-            style,
-            failure: None,
-            last_retry: None,
-            maintenance: None,
-            obtained_at: None,
-        }
-    }
-
     /// Returns the current failure with its remaining time, or `None` if a fetch may begin.
     pub(super) fn active_failure(&self) -> Option<Unavailable> {
         let failure = self.failure.as_ref()?;
@@ -72,8 +59,8 @@ impl TokenState {
 
     /// Returns whether a token may be fetched after a 401: at most once in a while, and not while a
     /// failure holds. Records the time if so.
-    pub(super) fn claim_retry(&mut self, now: BootTime) -> bool {
-        let is_recent = |at| now.saturating_since(at) < TOKEN_RETRY_INTERVAL;
+    pub(super) fn claim_retry(&mut self, now: BootTime, interval: Duration) -> bool {
+        let is_recent = |at| now.saturating_since(at) < interval;
         if self.last_retry.is_some_and(is_recent) || self.active_failure().is_some() {
             return false;
         }
@@ -97,7 +84,7 @@ impl TokenState {
         let reason = error.reason;
         let retry_after = policy::backoff(
             in_a_row,
-            reason.is_hard(),
+            error.class == FailureClass::Hard,
             error.retry_after,
             random_permille,
         );

@@ -40,7 +40,8 @@ pub struct LastFailure {
 impl Grant {
     /// Returns the current state.
     pub fn status(&self) -> GrantStatus {
-        let left = self.valid_token().and_then(|token| token.remaining_life());
+        let left = self.valid_token().and_then(|token| token.stated_life());
+        let counters = self.counters();
         let state = self.lock_state();
         GrantStatus {
             expires_at: left.and_then(|left| SystemTime::now().checked_add(left)),
@@ -52,8 +53,8 @@ impl Grant {
                 in_a_row: failure.in_a_row,
             }),
             retry_in: state.active_failure().map(|held| held.retry_after),
-            requests_ok: self.requester.counters.granted(),
-            requests_failed: self.requester.counters.failed(),
+            requests_ok: counters.granted(),
+            requests_failed: counters.failed(),
         }
     }
 }

@@ -38,6 +38,7 @@ pub struct AcquiredToken {
 struct Lifetime {
     refresh: BootTime,
     end: Expiry,
+    is_endless: bool,
 }
 
 impl Token {
@@ -49,26 +50,41 @@ impl Token {
         clock: &Clock,
         random_permille: u32,
     ) -> Self {
-        let life = match granted.life {
+        let (text, life) = (&granted.access_token, granted.life);
+        Self::from_text(text, life, requested_at, clock, random_permille)
+    }
+
+    /// Creates a token from its bytes, with a life that counts from `start` on this clock.
+    pub(super) fn from_text(
+        text: &[u8],
+        life: Life,
+        start: BootTime,
+        clock: &Clock,
+        random_permille: u32,
+    ) -> Self {
+        let duration = match life {
             Life::Once => None,
-            // If the clock overflows within a day, the token is not cached.
-            Life::For(life) => requested_at
-                .checked_add(policy::refresh_after(life, random_permille))
-                .zip(requested_at.checked_add(life))
-                .map(|(refresh, end)| Lifetime {
-                    refresh,
-                    end: Expiry::new(end, clock.clone()),
-                }),
+            Life::For(life) => Some(life),
+            Life::Endless => Some(policy::ENDLESS),
         };
-        let header = [SCHEME, granted.access_token.as_slice()].concat();
+        // If the clock overflows within the life, the token is not cached.
+        let lifetime = duration.and_then(|duration| {
+            let refresh = policy::refresh_after(duration, random_permille);
+            Some(Lifetime {
+                refresh: start.checked_add(refresh)?,
+                end: Expiry::new(start.checked_add(duration)?, clock.clone()),
+                is_endless: life == Life::Endless,
+            })
+        });
+        let header = [SCHEME, text].concat();
         Self {
             header: Zeroizing::new(header.into_boxed_slice()),
-            requested_at,
+            requested_at: start,
             clock: clock.clone(),
-            life,
+            life: lifetime,
             is_used: AtomicBool::new(false),
             is_refresh_claimed: AtomicBool::new(false),
-            secret: TokenSecret::new(&granted.access_token),
+            secret: TokenSecret::new(text),
         }
     }
 
@@ -102,6 +118,12 @@ impl Token {
     /// Returns the remaining life, or `None` if the token has expired or must not be cached.
     pub(super) fn remaining_life(&self) -> Option<Duration> {
         self.life.as_ref()?.end.remaining()
+    }
+
+    /// Returns the remaining life for operators: `None` also if the token has no end.
+    pub(super) fn stated_life(&self) -> Option<Duration> {
+        let life = self.life.as_ref().filter(|life| !life.is_endless)?;
+        life.end.remaining()
     }
 
     /// Returns the time from which no request may be sent with the token. Returns `None` for a

@@ -119,9 +119,12 @@ fn rpc_code(reason: Reason) -> i32 {
     match reason {
         Reason::Timeout => DEADLINE_EXCEEDED,
         Reason::AddressRefused(_) => FAILED_PRECONDITION,
-        Reason::Refused(ErrorCode::InvalidClient) => UNAUTHENTICATED,
-        Reason::Refused(_) => PERMISSION_DENIED,
-        Reason::Unreachable(_) | Reason::Status(_) | Reason::Invalid(_) => UNAVAILABLE,
+        Reason::Refused(ErrorCode::InvalidClient) | Reason::NeedsConsent(_) => UNAUTHENTICATED,
+        Reason::Refused(_) | Reason::RefusedStatus(_) => PERMISSION_DENIED,
+        Reason::StoreUnwritable => FAILED_PRECONDITION,
+        Reason::Unreachable(_) | Reason::Status(_) | Reason::Invalid(_) | Reason::StoreBusy => {
+            UNAVAILABLE
+        }
         Reason::ResourcesExhausted => RESOURCE_EXHAUSTED,
         Reason::Internal => INTERNAL,
     }

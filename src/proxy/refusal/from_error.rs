@@ -2,6 +2,7 @@
 
 use super::{Hints, Refusal};
 use crate::credential::{Reason, Unavailable};
+use crate::domain::ConnectionId;
 use crate::domain::address::ForbiddenAddress;
 use crate::proxy::code::RefusalCode;
 use crate::proxy::error::{AgentFault, ExchangeError};
@@ -154,12 +155,29 @@ fn error_sentence(error: ExchangeError) -> String {
     text + "."
 }
 
-impl From<Unavailable> for Refusal {
-    fn from(unavailable: Unavailable) -> Self {
+impl Refusal {
+    /// Creates the refusal of a request whose connection has no credential at the moment.
+    #[cold]
+    pub(in crate::proxy) fn without_credential(
+        unavailable: Unavailable,
+        connection: &ConnectionId,
+    ) -> Self {
         let Unavailable {
             reason,
             retry_after,
         } = unavailable;
+        if let Reason::NeedsConsent(why) = reason {
+            let mut refusal = Self::new(
+                RefusalCode::ConsentRequired,
+                format!(
+                    "connection `{connection}` has no valid consent; a person must run `egressd \
+                     login {connection}` where egressd is configured; do not retry, report this to \
+                     your operator"
+                ),
+            );
+            refusal.cause = Some(why.as_str());
+            return refusal;
+        }
         // At least one second: a `Retry-After` of 0 would invite an immediate retry.
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
         let code = if reason == Reason::ResourcesExhausted {
@@ -175,14 +193,26 @@ impl From<Unavailable> for Refusal {
         refusal.retry_after = u32::try_from(seconds).ok();
         refusal
     }
+
+    /// Creates the refusal of a request that waited for a token until its deadline.
+    #[cold]
+    pub(in crate::proxy) fn token_awaited_too_long() -> Self {
+        let mut refusal = Self::new(
+            RefusalCode::CredentialUnavailable,
+            "The request was not sent: no token was obtained within the connection's timeout.",
+        );
+        refusal.cause = Reason::Timeout.cause();
+        refusal
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{
-        AgentFault, DnsFault, ExchangeError, ForbiddenAddress, Refusal, RefusalCode, TlsFault,
+        AgentFault, ConnectionId, DnsFault, ExchangeError, ForbiddenAddress, Refusal, RefusalCode,
+        TlsFault,
     };
-    use crate::credential::{Reason, Unavailable};
+    use crate::credential::{ConsentReason, Reason, Unavailable};
     use crate::upstream::Failure;
     use http::Method;
     use std::time::Duration;
@@ -194,15 +224,38 @@ mod tests {
             reason,
             retry_after: Duration::from_millis(1500),
         };
-        let to_endpoint = Refusal::from(unavailable(Failure::ResourcesExhausted.into()));
+        let connection = ConnectionId::parse("crm").unwrap();
+        let refuse = |reason| Refusal::without_credential(unavailable(reason), &connection);
+        let to_endpoint = refuse(Failure::ResourcesExhausted.into());
         for refusal in [Refusal::from(Failure::ResourcesExhausted), to_endpoint] {
             assert_eq!(refusal.code(), RefusalCode::Overloaded);
             assert_eq!(refusal.proxy_status, "connection_limit_reached");
             assert_eq!(refusal.cause, Some("shortage"));
             assert!(refusal.retry_after.is_some());
         }
-        let other = Refusal::from(unavailable(Reason::Timeout));
+        let other = refuse(Reason::Timeout);
         assert_eq!(other.code(), RefusalCode::CredentialUnavailable);
+    }
+
+    #[test]
+    fn a_consent_is_a_matter_of_a_person() {
+        // Consent fault 304
+        let connection = ConnectionId::parse("github").unwrap();
+        let unavailable = Unavailable {
+            reason: Reason::NeedsConsent(ConsentReason::NeverConnected),
+            retry_after: Duration::ZERO,
+        };
+        let refusal = Refusal::without_credential(unavailable, &connection);
+        assert_eq!(refusal.code(), RefusalCode::ConsentRequired);
+        assert_eq!(
+            refusal.detail(),
+            "connection `github` has no valid consent; a person must run `egressd login github` where \
+             egressd is configured; do not retry, report this to your operator"
+        );
+        assert_eq!(refusal.cause, Some("never_connected"));
+        assert_eq!(refusal.proxy_status, "http_request_denied");
+        assert_eq!(refusal.retry_after, None);
+        assert!(!refusal.is_retryable);
     }
 
     #[test]

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 #[derive(Debug, Default)]
 pub struct TokenCounters {
     own: TokenCounts,
+    /// The documents that were saved in the token store, and those that could not be.
+    stored: TokenCounts,
     /// The counts of the connections that use the credential, or used it last. A reload may replace
     /// the credential while a token request is under way, which is then still counted for them.
     connections: Mutex<Vec<Arc<TokenCounts>>>,
@@ -37,6 +39,18 @@ impl TokenCounters {
         for connection in connections.iter() {
             connection.record(is_granted);
         }
+    }
+
+    /// Counts a document that was saved in the token store, or could not be.
+    pub fn record_store_write(&self, is_saved: bool) {
+        self.stored.record(is_saved);
+    }
+
+    /// Returns the number of documents that were saved in the token store, and of those that could
+    /// not be.
+    pub fn store_writes(&self) -> (u64, u64) {
+        let TokenTotals { granted, failed } = self.stored.totals();
+        (granted, failed)
     }
 
     /// Returns the number of requests that were granted.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::EventLevel::{self, Debug, Error, Info, Warn};
 use super::changes::{self, ChangeSummary};
+use super::grant_event::GrantEvent;
 use super::parts::{
     ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault, held_secret,
     shown_connections, shown_measures, shown_scope, with_plural,
@@ -31,6 +32,9 @@ const DIAL_PAUSE: Duration = Duration::from_secs(60);
 const LIFE_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 events! {
+    /// An event of the process.
+    enum Event, with Grant(GrantEvent);
+
     /// A listener is bound.
     Listening {
         /// The callers that it is for.

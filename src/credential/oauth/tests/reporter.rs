@@ -34,7 +34,7 @@ async fn a_failed_fetch_is_reported_once_and_so_is_the_token_after_it() {
         status(500),
     ];
     let (mut grant, _script) = grant(replies);
-    Arc::get_mut(&mut grant).unwrap().reporter = TokenReporter::new(log.clone());
+    Arc::get_mut(&mut grant).unwrap().reporter = Arc::new(TokenReporter::new(log.clone()));
     for id in ["erp", "crm", "erp"] {
         grant.add_owner(&ConnectionId::parse(id).unwrap());
     }
@@ -85,7 +85,7 @@ async fn an_assumed_life_is_logged_once_however_often_the_token_is_fetched() {
     let (mut said, out) = std::io::pipe().unwrap();
     let log = ProblemLog::start(EventLevel::Warn, EventFormat::Json, out).unwrap();
     let (mut grant, script) = grant([Grants(ASSUMED, 300), Grants(ASSUMED, 300)]);
-    Arc::get_mut(&mut grant).unwrap().reporter = TokenReporter::new(log.clone());
+    Arc::get_mut(&mut grant).unwrap().reporter = Arc::new(TokenReporter::new(log.clone()));
     grant.add_owner(&ConnectionId::parse("crm").unwrap());
     for _ in 0..2 {
         grant.acquire_token().await.unwrap();

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::credential::oauth::endpoint::{TokenFuture, TokenRequestError, TokenSource};
-use crate::credential::oauth::grant::Grant;
+use crate::credential::oauth::grant::{Grant, GrantSource};
+use crate::credential::oauth::requester::TokenRequester;
 use crate::credential::oauth::response::{Granted, Life};
 use crate::credential::oauth::token::Token;
 use crate::credential::unavailable::{ErrorCode, Reason};
@@ -140,9 +141,9 @@ pub(super) fn gated_on(
         suspended: Suspended::default(),
     });
     let source = Box::new(Scripted(Arc::clone(&script)));
-    let style = ClientAuth::Basic;
     let clock = script.suspended.clock();
-    let grant = Grant::new(source, style, runtime, clock);
+    let requester = TokenRequester::new(source, ClientAuth::Basic, clock.clone());
+    let grant = Grant::new(GrantSource::Client(requester), runtime, clock);
     (Arc::new(grant), script)
 }
 

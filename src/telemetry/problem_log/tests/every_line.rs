@@ -6,8 +6,8 @@ use super::{id, ids, process_rows, reload_rows, start_log, written_lines};
 use crate::domain::changes::ChangedConnection;
 use crate::domain::{Changes, ConnectionId};
 use crate::telemetry::problem_log::{
-    ConfigProblem, Event, EventFormat, EventLevel, ListenerKind, LogStream, ResponsePart,
-    TokenFault,
+    ConfigProblem, Event, EventFormat, EventLevel, GrantEvent, ListenerKind, LogStream,
+    ResponsePart, TokenFault,
 };
 
 /// The length of the time of a JSON line, with its key.
@@ -94,6 +94,14 @@ fn more_events() -> Vec<Event> {
         Event::TokenObtained { connections: ids(["a"]), life_s: Some(1) },
         Event::DialResourcesExhausted { connection: id("a") },
         Event::ReloadPostponed,
+        Event::Grant(GrantEvent::ConsentGiven { connections: ids(["a"]) }),
+        Event::Grant(GrantEvent::ConsentNeeded { connections: ids(["a", "b"]), reason: "never_connected" }),
+        Event::Grant(GrantEvent::GrantAdopted { connections: ids(["a"]) }),
+        Event::Grant(GrantEvent::TokenFileUnusable { connections: ids(["a"]), file: "/t/a.json".into(), why: "is not a regular file".into() }),
+        Event::Grant(GrantEvent::TokenRotated { connections: ids(["a"]) }),
+        Event::Grant(GrantEvent::RefreshAmbiguous { connections: ids(["a"]), reason: "token_endpoint_timeout" }),
+        Event::Grant(GrantEvent::TokenStoreFailed { connections: ids(["a"]), why: "disk full".into() }),
+        Event::Grant(GrantEvent::RotationUnexpected { connections: ids(["a"]) }),
         Event::Reloaded { generation: 1, connections: 2, hash: "h".into(), changes: many_changes() },
     ];
     events

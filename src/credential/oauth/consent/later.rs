@@ -1,0 +1,86 @@
+//! Saves a document that could not be saved at once.
+
+use std::time::Duration;
+
+use super::source::ConsentSource;
+use crate::credential::oauth::policy::MAX_BACKOFF;
+
+/// The longest wait for the lock at shutdown.
+const LAST_LOCK: Duration = Duration::from_secs(1);
+
+impl ConsentSource {
+    /// Starts a task that saves the document in memory, unless one is under way: after 1 s,
+    /// doubling to 60 s.
+    pub(super) fn save_later(&self) {
+        if std::mem::replace(&mut *self.saving_later.lock(), true) {
+            return;
+        }
+        self.spawn(|this| async move {
+            let mut pause = Duration::from_secs(1);
+            loop {
+                tokio::time::sleep(pause).await;
+                let Some(source) = this.upgrade() else { return };
+                if source.save_unsaved(crate::token_store::LOCK_TIMEOUT).await {
+                    return;
+                }
+                drop(source);
+                pause = (pause * 2).min(MAX_BACKOFF);
+            }
+        });
+    }
+
+    /// Saves the document in memory if that is needed, for the last time.
+    pub(in crate::credential::oauth) async fn save_at_shutdown(&self) {
+        if self.memory().is_unsaved {
+            self.save_unsaved(LAST_LOCK).await;
+        }
+    }
+
+    /// Saves the document in memory. Returns `true` if nothing is left to be saved.
+    async fn save_unsaved(&self, patience: Duration) -> bool {
+        if !self.memory().is_unsaved {
+            *self.saving_later.lock() = false;
+            return true;
+        }
+        let Ok(held) = self.lock(patience).await else {
+            return false;
+        };
+        let read = self.run_blocking(move || (held.read(), held));
+        let Some((file, held)) = read.await else {
+            return false;
+        };
+        // A consent that came meanwhile wins.
+        self.take_in(file);
+        let document = {
+            let mut memory = self.memory();
+            let document = memory.document.clone().filter(|_| memory.is_unsaved);
+            memory.is_saving = document.is_some();
+            document
+        };
+        let Some(document) = document else {
+            *self.saving_later.lock() = false;
+            self.run_blocking(move || drop(held)).await;
+            return true;
+        };
+        let version = document.version();
+        let reserved = self.run_blocking(move || held.reserve()).await;
+        let saved = match reserved {
+            Some(Ok(reservation)) => self.save(reservation, document).await.is_ok(),
+            Some(Err(error)) => {
+                self.unwritable(&error);
+                false
+            }
+            None => false,
+        };
+        let mut memory = self.memory();
+        memory.is_saving = false;
+        let known = memory.document.as_ref();
+        let is_current = known.is_some_and(|known| known.version() == version);
+        if saved && is_current {
+            memory.is_unsaved = false;
+        }
+        let is_done = !memory.is_unsaved;
+        *self.saving_later.lock() = !is_done;
+        is_done
+    }
+}
