@@ -4,6 +4,7 @@
 //! the process and uses its standard streams.
 
 mod check;
+mod connections;
 mod connectors;
 #[cfg(feature = "demo")]
 mod demo;
@@ -11,6 +12,7 @@ mod doctor;
 mod explain;
 mod generate;
 mod healthcheck;
+mod login;
 mod probe;
 mod schema;
 mod serve;
@@ -99,6 +101,12 @@ enum Command {
     Connectors(connectors::Connectors),
     /// Test one connection: resolve, connect, TLS handshake and token, without a request to its API
     Probe(probe::Probe),
+    /// Obtain the consent of a person for a connection, and store it
+    Login(login::Login),
+    /// End the consent for a connection: revoke it at the provider, and mark it as ended
+    Logout(login::Logout),
+    /// List the connections, and which of them need the consent of a person
+    Connections(connections::Connections),
     /// Print the JSON Schema (draft 2020-12) of a connection file
     Schema(schema::Schema),
     /// Check if a running egressd is ready (for images without a shell or curl)
@@ -139,6 +147,9 @@ fn run_command(
         Command::Check(check) => check.run(environment, streams),
         Command::Connectors(connectors) => connectors.run(environment, streams),
         Command::Probe(probe) => probe.run(environment, streams),
+        Command::Login(login) => login.run(environment, streams),
+        Command::Logout(logout) => logout.run(environment, streams),
+        Command::Connections(connections) => connections.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(environment, streams),
         Command::Doctor(doctor) => doctor.run(&environment, streams),

@@ -37,6 +37,12 @@ pub struct AllowedPaths {
     pub writable: Vec<PathBuf>,
 }
 
+/// Makes the memory of this process inaccessible to other processes of the same user, and refuses
+/// core files. For commands that hold secrets and start other programs: these may gain privileges.
+pub fn protect_memory() -> io::Result<()> {
+    memory::refuse_dumps()
+}
+
 /// A hardening measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {

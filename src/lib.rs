@@ -157,6 +157,7 @@ mod demo;
 mod doctor;
 pub mod domain;
 pub mod hardening;
+mod login;
 pub mod management;
 pub mod memory;
 pub mod os;

@@ -75,6 +75,7 @@ const MODULE_RULES: &[ModuleRule] = &[
     module("os", &[], "what several modules need from the operating system"),
     module("memory", &[], "memory is about the machine, not about requests"),
     module("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "os", "proxy", "reload", "route", "server", "snapshot", "telemetry", "token_store", "upstream"], "the composition root is used by commands, not the other way round"),
+    module("login", &["credential", "domain", "os", "token_store", "upstream"], "a login is a process of its own: it has no listener for agents, and reads no configuration"),
     module("demo", &["ansi", "config", "os"], "the demo's API is an upstream: it does not depend on the proxy"),
     module("probe_client", &[], "it opens sockets that the address guard does not check, so it has no other part of egressd"),
     module("doctor", &["ansi", "domain", "probe_client", "upstream"], "the doctor sees what the agent sees: no credential, no configuration, no app"),
@@ -120,6 +121,7 @@ const PURE: Scope = In(&["route", "domain"]);
 const EXPOSE: Scope = Outside(&[
     "credential",
     "reflection",
+    "login",
     "src/token_store/encode.rs",
     "src/domain/secret.rs",
     "src/domain/auth.rs",
@@ -146,7 +148,7 @@ const TOKEN_TIMES: &[&str] = &[
 ];
 const TOKEN_CLOCK_WHY: &str = "the lifetime of a token is measured on the boot-time clock (`crate::clock`): the system time can jump, and `Instant` stops during suspension";
 const NO_IO: &str = "routes and definitions are values: no I/O, nothing async";
-const EXPOSE_WHY: &str = "a secret is exposed in two modules only (`credential`, `reflection`), where the domain builds a fixed header, and where a document of the token store is written";
+const EXPOSE_WHY: &str = "a secret is exposed in two modules only (`credential`, `reflection`), where the domain builds a fixed header, where a document of the token store is written, and where a person logs in";
 const DIAL_WHY: &str =
     "only `upstream` opens sockets to the outside, because it has the address guard";
 /// The module that opens sockets without the address guard, to test if they open.
@@ -154,6 +156,10 @@ const PROBE_CLIENT: &str = "src/probe_client.rs";
 /// The commands that probe from outside. Neither may hold a credential.
 const PROBING_COMMANDS: &[&str] = &["src/cli/doctor.rs", "src/cli/healthcheck.rs"];
 const PROBE_WHY: &str = "the address guard does not check what `probe_client` dials: only `healthcheck` and the doctor use it, and they hold no credential";
+/// The flows, and the commands that obtain, end and list consents.
+const LOGIN_COMMANDS: &[&str] = &["login", "src/cli/login.rs", "src/cli/connections.rs"];
+const LOGIN_WHY: &str =
+    "the code of `serve` does not link to the flows of `login`: the agent can reach its listeners";
 const STDERR_WHY: &str =
     "only main.rs writes to stderr or exits, so that a command is a value with an exit code";
 
@@ -183,6 +189,7 @@ const BANS: &[Ban] = &[
     ban(In(PROBING_COMMANDS), PathStart(&["crate", "credential"]), PROBE_WHY),
     ban(In(PROBING_COMMANDS), PathStart(&["crate", "app"]), PROBE_WHY),
     ban(In(PROBING_COMMANDS), PathStart(&["crate", "config", "load"]), PROBE_WHY),
+    ban(Outside(LOGIN_COMMANDS), PathStart(&["crate", "login"]), LOGIN_WHY),
     ban(Outside(&["upstream"]), PathPart(&["TcpStream", "connect_timeout"]), DIAL_WHY),
     ban(Outside(&["upstream"]), PathPart(&["TcpSocket"]), DIAL_WHY),
     ban(Outside(&["upstream", "src/server/unix_socket.rs", PROBE_CLIENT]), Tokens(&[".", "connect", "("]), DIAL_WHY),

@@ -182,7 +182,7 @@ fn unknown_connection(id: &str, loaded: &Loaded, has_paths: bool) -> Problem {
 
 /// Returns the addresses that egressd listens on with these settings. The dialer refuses to connect
 /// to them.
-fn own_listeners(settings: &Settings) -> Arc<[SocketAddr]> {
+pub(super) fn own_listeners(settings: &Settings) -> Arc<[SocketAddr]> {
     let listen = settings.proxy.addresses();
     let all = listen.chain(&settings.management.listen);
     all.filter_map(tcp_address).collect()

@@ -148,6 +148,14 @@ impl StoredGrant {
         }
     }
 
+    /// Returns the document with the name of the account.
+    pub fn with_account(&self, account: String) -> Self {
+        Self {
+            account: Some(account),
+            ..self.next_version()
+        }
+    }
+
     /// Returns the document after the provider has refused the refresh token for good.
     pub fn refused(&self, reason: RefusalReason, now: Timestamp) -> Self {
         Self {

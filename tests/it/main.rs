@@ -25,6 +25,7 @@ mod http2_sessions;
 mod ids;
 mod limits;
 mod listeners;
+mod login;
 mod management;
 mod management_access;
 mod management_crowd;

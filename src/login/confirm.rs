@@ -1,0 +1,102 @@
+//! The questions before a grant is replaced or stored.
+
+use jiff::Timestamp;
+
+use super::compare;
+use super::endpoint::Obtained;
+use super::failure::LoginFailure;
+use super::session::{Session, UNKNOWN_ACCOUNT};
+use crate::credential::oauth::response::sanitize;
+use crate::token_store::StoredGrant;
+
+impl Session<'_> {
+    /// Asks before a usable grant is replaced.
+    pub(super) async fn confirm_replacement(
+        &mut self,
+        previous: Option<&StoredGrant>,
+    ) -> Result<(), LoginFailure> {
+        let is_usable = |stored: &StoredGrant| {
+            let can_refresh = stored.refresh_token().is_some() && stored.refusal().is_none();
+            let is_ours = stored
+                .client()
+                .is_none_or(|client| client == self.consent().client());
+            is_ours && (can_refresh || stored.is_access_token_usable(Timestamp::now()))
+        };
+        let Some(stored) = previous.filter(|stored| is_usable(stored)) else {
+            return Ok(());
+        };
+        if self.options.replaces || self.options.says_yes {
+            return Ok(());
+        }
+        let account = stored.account().unwrap_or(UNKNOWN_ACCOUNT);
+        self.note(&format!(
+            "there is already a usable grant for {}",
+            sanitize(account)
+        ));
+        match self.ask("Replace it?").await? {
+            true => Ok(()),
+            false => Err(LoginFailure::refused(
+                "not confirmed; the stored grant is unchanged",
+            )),
+        }
+    }
+
+    /// Compares what was granted, shows the account, and asks.
+    pub(super) async fn confirm(
+        &mut self,
+        obtained: &Obtained,
+        account: Option<&str>,
+        previous: Option<&StoredGrant>,
+    ) -> Result<(), LoginFailure> {
+        for warning in compare::warnings(self.connection, obtained) {
+            self.note(&format!("warning: {warning}"));
+        }
+        let missing = compare::missing(self.consent(), &obtained.answer);
+        if !missing.is_empty() {
+            self.note(&format!("warning: not granted: {}", missing.join(" ")));
+        }
+        let granted = obtained.answer.scopes.as_deref();
+        let granted = granted.or(self.consent().scopes.as_deref());
+        let granted = sanitize(granted.unwrap_or("(not stated)"));
+        self.note(&format!("granted:    {granted}"));
+        self.confirm_account(account, previous, !missing.is_empty())
+            .await
+    }
+
+    pub(super) async fn confirm_account(
+        &mut self,
+        account: Option<&str>,
+        previous: Option<&StoredGrant>,
+        has_fewer_scopes: bool,
+    ) -> Result<(), LoginFailure> {
+        self.note(&format!(
+            "account:    {}",
+            account.unwrap_or(UNKNOWN_ACCOUNT)
+        ));
+        let stored = previous.and_then(StoredGrant::account);
+        let other = stored.filter(|stored| Some(*stored) != account);
+        if let Some(stored) = other {
+            self.note(&format!(
+                "stored:     {} (another account)",
+                sanitize(stored)
+            ));
+        }
+        if !self.options.says_yes {
+            return match self.ask("Store this grant?").await? {
+                true => Ok(()),
+                false => Err(LoginFailure::refused("not confirmed; nothing was stored")),
+            };
+        }
+        if other.is_some() && !self.options.replaces {
+            return Err(LoginFailure::refused(
+                "the account differs from the stored one, so nothing was stored; add --replace to store it",
+            ));
+        }
+        if has_fewer_scopes && !self.options.accepts_fewer_scopes {
+            return Err(LoginFailure::refused(
+                "scopes are missing, so nothing was stored; add --accept-fewer-scopes to store the grant",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,195 @@
+//! The device flow (RFC 8628): a person enters a code on any device, and egressd polls.
+
+mod polling;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::authorization::requested_scopes;
+use super::endpoint::{ClientAuthChoice, Obtained, TokenFailure};
+use super::failure::{LoginFailure, denied};
+use super::json::{seconds_at, text_at};
+use super::session::{Session, timed_out};
+use crate::credential::Reason;
+use crate::credential::oauth::consent::answer::AnswerClass;
+use crate::credential::oauth::response::sanitize;
+use polling::{PollOutcome, PollSchedule};
+
+const GRANT_TYPE: &[u8] = b"urn:ietf:params:oauth:grant-type:device_code";
+/// The longest time for which a person is waited for.
+const MAX_WAIT: Duration = Duration::from_secs(30 * 60);
+
+/// The answer to a device authorization request.
+struct DeviceAuthorization {
+    device_code: Zeroizing<String>,
+    user_code: Box<str>,
+    verification_uri: Box<str>,
+    expires_in: Duration,
+    interval: Option<u64>,
+}
+
+impl Session<'_> {
+    /// Shows the address and the code, and polls until the person has decided.
+    pub(super) async fn obtain_by_device(&mut self) -> Result<Obtained, LoginFailure> {
+        let mut auth = ClientAuthChoice::new(self);
+        let device = self.authorize_device(&mut auth).await?;
+        self.note(&format!(
+            "open {} on any device, and enter the code {}",
+            device.verification_uri, device.user_code
+        ));
+        let limit = device.expires_in.min(MAX_WAIT).min(self.options.timeout);
+        let until = Instant::now() + limit;
+        let fields = [
+            ("grant_type", GRANT_TYPE),
+            ("device_code", device.device_code.as_bytes()),
+        ];
+        let consent = self.consent();
+        let mut schedule = PollSchedule::new(device.interval);
+        loop {
+            let next = Instant::now() + schedule.wait();
+            if next > until {
+                tokio::time::sleep_until(until).await;
+                return Err(timed_out());
+            }
+            tokio::time::sleep_until(next).await;
+            let url = &consent.endpoints.token_url;
+            let sent = self.request_token(url, auth.current, &fields, &consent.token_params);
+            let failure = match sent.await {
+                Ok(obtained) => return Ok(obtained),
+                Err(failure) => failure,
+            };
+            match poll_outcome(&failure) {
+                Some(outcome) => schedule.record(outcome),
+                None if failure.is_invalid_client() && auth.try_other() => {}
+                None => return Err(device_failure(failure)),
+            }
+        }
+    }
+
+    async fn authorize_device(
+        &self,
+        auth: &mut ClientAuthChoice,
+    ) -> Result<DeviceAuthorization, LoginFailure> {
+        let consent = self.consent();
+        let Some(url) = &consent.endpoints.device_authorization_url else {
+            return Err(LoginFailure::usage(
+                "the definition has no `device_authorization_url`",
+            ));
+        };
+        let scopes = requested_scopes(consent).unwrap_or_default();
+        let mut fields: Vec<(&str, &[u8])> = Vec::new();
+        if !scopes.is_empty() {
+            fields.push(("scope", scopes.as_bytes()));
+        }
+        let what = "the device flow could not be started";
+        loop {
+            let response = self
+                .post(url, auth.current, &fields, &[])
+                .await
+                .map_err(|failure| failure.into_failure("check `device_authorization_url`"))?;
+            let error = text_at(&response.body, "/error");
+            match error {
+                Some(code) if code.as_str() == "invalid_client" && auth.try_other() => {}
+                Some(code) => {
+                    return Err(LoginFailure::refused(format!(
+                        "{what} ({}); check the client and its scopes at the provider",
+                        sanitize(&code)
+                    )));
+                }
+                None if response.status.is_success() => {
+                    return parse_authorization(&response.body)
+                        .map_err(|why| LoginFailure::refused(format!("{what}: {why}")));
+                }
+                None => {
+                    let reason = Reason::Status(response.status.as_u16());
+                    let remedy = "check `device_authorization_url`";
+                    return Err(LoginFailure::from_reason(what, reason, remedy));
+                }
+            }
+        }
+    }
+}
+
+fn parse_authorization(body: &[u8]) -> Result<DeviceAuthorization, &'static str> {
+    let text = |name| text_at(body, name);
+    let device_code = text("/device_code").ok_or("the answer has no `device_code`")?;
+    let user_code = text("/user_code").ok_or("the answer has no `user_code`")?;
+    // Google's name is older than the RFC.
+    let uri = text("/verification_uri").or_else(|| text("/verification_url"));
+    let uri = sanitize(&uri.ok_or("the answer has no `verification_uri`")?);
+    // F-349
+    if !uri.starts_with("https://") {
+        return Err("the verification address does not begin with `https://`");
+    }
+    let expires_in = seconds_at(body, "/expires_in");
+    Ok(DeviceAuthorization {
+        device_code,
+        user_code: sanitize(&user_code),
+        verification_uri: uri,
+        expires_in: expires_in.map_or(MAX_WAIT, Duration::from_secs),
+        interval: seconds_at(body, "/interval"),
+    })
+}
+
+/// Returns what a failed poll means for the next one, or `None` if there is none.
+fn poll_outcome(failure: &TokenFailure) -> Option<PollOutcome> {
+    match failure {
+        TokenFailure::NoResponse(_) => Some(PollOutcome::NetworkError),
+        TokenFailure::Answer(answer) => match answer.error_text.as_deref() {
+            Some("authorization_pending") => Some(PollOutcome::Pending),
+            Some("slow_down") => Some(PollOutcome::SlowDown),
+            Some(_) => None,
+            None => match answer.class {
+                AnswerClass::Limited | AnswerClass::Ambiguous => Some(PollOutcome::NetworkError),
+                AnswerClass::Success | AnswerClass::ConsentEnded | AnswerClass::Refused => None,
+            },
+        },
+    }
+}
+
+fn device_failure(failure: TokenFailure) -> LoginFailure {
+    if let TokenFailure::Answer(answer) = &failure {
+        match answer.error_text.as_deref() {
+            Some(code @ "access_denied") => return denied(code),
+            Some("expired_token") => {
+                return LoginFailure::refused(
+                    "the code has expired; nothing was stored; run the command again",
+                );
+            }
+            Some(_) | None => {}
+        }
+    }
+    failure.into_failure("run the command again")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::parse_authorization;
+
+    #[test]
+    fn the_verification_address_is_https_and_cleaned() {
+        // F-349
+        let body = |uri: &str| {
+            format!(
+                r#"{{"device_code": "d", "user_code": "AB\u001b[31mCD", {uri}, "interval": "7"}}"#
+            )
+        };
+        let good = body(r#""verification_url": "https://p.test/\u202edevice""#);
+        let parsed = parse_authorization(good.as_bytes()).ok().unwrap();
+        assert_eq!(&*parsed.verification_uri, "https://p.test/device");
+        assert_eq!(&*parsed.user_code, "AB[31mCD");
+        assert_eq!(parsed.interval, Some(7));
+        assert_eq!(parsed.expires_in, Duration::from_secs(1800));
+        for bad in [
+            r#""verification_uri": "http://p.test/""#,
+            r#""verification_uri": """#,
+            r#""x": 1"#,
+        ] {
+            assert!(parse_authorization(body(bad).as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

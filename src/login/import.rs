@@ -1,0 +1,111 @@
+//! The import flow: a token answer, or a refresh token, that a platform has obtained itself.
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::compare;
+use super::endpoint::{ClientAuthChoice, Obtained};
+use super::failure::LoginFailure;
+use super::json::text_at;
+use super::session::Session;
+use crate::credential::oauth::consent::answer::AnswerRules;
+use crate::token_store::{NewConsent, StoredGrant, TokenText};
+
+/// The content of an import.
+pub(super) enum Imported {
+    /// A token answer (RFC 6749 section 5.1).
+    Answer(Obtained),
+    /// A refresh token alone, which has to be spent once.
+    RefreshToken(TokenText),
+}
+
+impl Session<'_> {
+    /// Reads what is to be imported.
+    pub(super) fn read_import(&mut self) -> Result<Imported, LoginFailure> {
+        let body = self.options.import.take().unwrap_or_default();
+        let rules = AnswerRules::from_parameters(self.consent());
+        if let Ok(answer) = rules.read(http::StatusCode::OK, &body) {
+            return Ok(Imported::Answer(Obtained {
+                answer,
+                body,
+                client_auth: None,
+            }));
+        }
+        let refresh_token = text_at(&body, "/refresh_token")
+            .filter(|_| text_at(&body, "/access_token").is_none())
+            .and_then(|text| TokenText::new(Zeroizing::new(text.as_bytes().to_vec())).ok());
+        refresh_token.map(Imported::RefreshToken).ok_or_else(|| {
+            LoginFailure::refused(
+                "the import is neither a token answer (RFC 6749 section 5.1) nor `{\"refresh_token\": \"…\"}`; nothing was stored",
+            )
+        })
+    }
+
+    /// Asks, spends the refresh token once, stores the answer, and then looks the account up. A
+    /// refresh token that is accepted once is sent only while its successor can be saved.
+    pub(super) async fn import_refresh_token(
+        &mut self,
+        token: &TokenText,
+        previous: Option<&StoredGrant>,
+    ) -> Result<(), LoginFailure> {
+        self.note("the refresh token is spent now, and the account is looked up afterwards");
+        self.confirm_account(None, previous, false).await?;
+        let consent = self.consent();
+        let held = self.lock().await?;
+        let reservation = held.reserve()?;
+        let fields = [
+            ("grant_type", &b"refresh_token"[..]),
+            ("refresh_token", token.expose()),
+        ];
+        let url = &consent.endpoints.refresh_url;
+        let mut auth = ClientAuthChoice::new(self);
+        let obtained = loop {
+            let sent = self.request_token(url, auth.current, &fields, &consent.refresh_params);
+            match sent.await {
+                Err(failure) if failure.is_invalid_client() && auth.try_other() => {}
+                Err(failure) => {
+                    return Err(failure.into_failure(
+                        "nothing was stored; the refresh token may be spent, so obtain a new one",
+                    ));
+                }
+                Ok(obtained) => break obtained,
+            }
+        };
+        let answer = &obtained.answer;
+        let document = NewConsent {
+            client: consent.client(),
+            access_token: answer.access_token.clone(),
+            expires_in: answer.expires_in,
+            refresh_token: answer.refresh_token.clone().or_else(|| Some(token.clone())),
+            refresh_token_expires_in: answer.refresh_token_expires_in,
+            scopes: answer.scopes.clone().or_else(|| consent.scopes.clone()),
+            account: None,
+            client_auth: obtained.client_auth,
+            seed: self.configured_seed(),
+            answer: answer.members.clone(),
+        };
+        let previous = reservation.held().read().into_document();
+        let document = StoredGrant::from_consent(document, previous.as_ref(), Timestamp::now());
+        reservation.save(&document)?;
+        let missing = compare::missing(consent, answer);
+        if !missing.is_empty() {
+            self.note(&format!("warning: not granted: {}", missing.join(" ")));
+        }
+        let account = self.find_account(&obtained).await;
+        if let Some(account) = &account {
+            self.save_account(&document, account).await?;
+        }
+        self.report_stored(account.as_deref())
+    }
+
+    /// Adds the account to the document, unless another consent came meanwhile.
+    async fn save_account(&self, stored: &StoredGrant, account: &str) -> Result<(), LoginFailure> {
+        let held = self.lock().await?;
+        let current = held.read().into_document();
+        let Some(current) = current.filter(|c| c.connected_at() == stored.connected_at()) else {
+            return Ok(());
+        };
+        let document = current.with_account(account.to_owned());
+        Ok(held.reserve()?.save(&document)?)
+    }
+}

@@ -1,0 +1,173 @@
+//! The steps of a login, which all flows share.
+//!
+//! 1. prepare: show what will happen, and prove that the token store can be written.
+//! 2. obtain: run the flow.
+//! 3. compare: list missing scopes, and warn about what will not work.
+//! 4. confirm: show the account, and ask.
+//! 5. store.
+
+use jiff::Timestamp;
+
+use super::browser::BrowserLogin;
+use super::endpoint::Obtained;
+use super::failure::LoginFailure;
+use super::import::Imported;
+use super::options::Flow;
+use super::session::Session;
+use crate::domain::auth::RedirectUri;
+use crate::token_store::{HeldGrant, NewConsent, StoredGrant};
+
+impl Session<'_> {
+    /// Runs the login to its end, and reports a failure.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure that was reported.
+    pub(crate) async fn run(mut self) -> Result<(), LoginFailure> {
+        let mut browser = None;
+        let ended = self.run_steps(&mut browser).await;
+        if let Err(failure) = &ended {
+            self.note(&format!("egressd login: {}", failure.message));
+        }
+        if let Some(browser) = browser {
+            let wrong = browser.wrong_requests();
+            if wrong > 0 {
+                self.note(&format!(
+                    "{wrong} requests to the listener did not belong to this login"
+                ));
+            }
+            browser.serve_last_page().await;
+        }
+        ended
+    }
+
+    async fn run_steps(&mut self, browser: &mut Option<BrowserLogin>) -> Result<(), LoginFailure> {
+        let flow = self.choose_flow()?;
+        if self.terminal.is_none() && !self.options.says_yes {
+            return Err(LoginFailure::usage(
+                "there is no terminal to ask questions on; run the command in a terminal, or add --yes",
+            ));
+        }
+        self.describe(flow);
+        let previous = self.prepare().await?;
+        self.confirm_replacement(previous.as_ref()).await?;
+        let obtained = match flow {
+            Flow::Browser => {
+                let login = browser.insert(self.start_browser_login()?);
+                self.obtain_by_browser(login).await?
+            }
+            Flow::Device => self.obtain_by_device().await?,
+            Flow::Paste => self.obtain_by_paste().await?,
+            Flow::Import => match self.read_import()? {
+                Imported::Answer(obtained) => obtained,
+                Imported::RefreshToken(token) => {
+                    return self.import_refresh_token(&token, previous.as_ref()).await;
+                }
+            },
+        };
+        let account = self.find_account(&obtained).await;
+        let questions = self.confirm(&obtained, account.as_deref(), previous.as_ref());
+        match browser {
+            Some(login) => tokio::select! {
+                biased;
+                () = login.taken() => return Err(BrowserLogin::taken_failure()),
+                confirmed = questions => confirmed?,
+            },
+            None => questions.await?,
+        }
+        let held = self.lock().await?;
+        if browser.as_ref().is_some_and(|login| !login.begin_storing()) {
+            return Err(BrowserLogin::taken_failure());
+        }
+        self.save(held, obtained, account.as_deref())
+    }
+
+    fn choose_flow(&self) -> Result<Flow, LoginFailure> {
+        let endpoints = &self.consent().endpoints;
+        let is_loopback = matches!(self.consent().redirect_uri, RedirectUri::Loopback(_));
+        let has_page = endpoints.authorization_url.is_some();
+        let has_device = endpoints.device_authorization_url.is_some();
+        match self.options.flow {
+            Some(Flow::Device) if !has_device => Err(LoginFailure::usage(
+                "the definition has no `device_authorization_url`; add it, or leave out --device",
+            )),
+            Some(Flow::Paste | Flow::Browser) if !has_page => Err(LoginFailure::usage(
+                "the definition has no `authorization_url`; add it, or use --device",
+            )),
+            Some(flow) => Ok(flow),
+            None if has_page && is_loopback => Ok(Flow::Browser),
+            None if has_device => Ok(Flow::Device),
+            None if has_page => Ok(Flow::Paste),
+            None => Err(LoginFailure::usage(
+                "the definition has neither `authorization_url` nor `device_authorization_url`; add one of them, or use --import",
+            )),
+        }
+    }
+
+    fn describe(&mut self, flow: Flow) {
+        let consent = self.consent();
+        let endpoint = match flow {
+            Flow::Device => consent.endpoints.device_authorization_url.as_ref(),
+            Flow::Browser | Flow::Paste => consent.endpoints.authorization_url.as_ref(),
+            Flow::Import => None,
+        };
+        let host = endpoint.unwrap_or(&consent.endpoints.token_url).authority();
+        let flow = match flow {
+            Flow::Browser => "browser",
+            Flow::Device => "device",
+            Flow::Paste => "paste",
+            Flow::Import => "import",
+        };
+        let scopes = consent
+            .scopes
+            .as_deref()
+            .unwrap_or("(the provider's default)");
+        let lines = format!(
+            "connection: {}\nprovider:   {host}\nscopes:     {scopes}\nflow:       {flow}",
+            self.connection.id.as_str()
+        );
+        self.note(&lines);
+    }
+
+    /// Proves that the store can be written, before a browser opens. Returns the document in it.
+    async fn prepare(&mut self) -> Result<Option<StoredGrant>, LoginFailure> {
+        self.store.create_directory().map_err(|error| {
+            LoginFailure::unavailable(format!(
+                "cannot create the token store `{}`: {error}; create it, or set `token_store.directory`",
+                self.store.path().display()
+            ))
+        })?;
+        let held = self.lock().await?;
+        let previous = held.read().into_document();
+        held.reserve().map(drop)?;
+        Ok(previous)
+    }
+
+    /// Saves the new consent. Does not wait, so that an interruption cannot separate the steps.
+    fn save(
+        &mut self,
+        held: HeldGrant,
+        obtained: Obtained,
+        account: Option<&str>,
+    ) -> Result<(), LoginFailure> {
+        let consent = self.consent();
+        let answer = obtained.answer;
+        let document = NewConsent {
+            client: consent.client(),
+            access_token: answer.access_token,
+            expires_in: answer.expires_in,
+            refresh_token: answer.refresh_token,
+            refresh_token_expires_in: answer.refresh_token_expires_in,
+            scopes: answer.scopes.or_else(|| consent.scopes.clone()),
+            account: account.map(str::to_owned),
+            client_auth: obtained.client_auth,
+            seed: self.configured_seed(),
+            answer: answer.members,
+        };
+        let previous = held.read().into_document();
+        let reservation = held.reserve()?;
+        let document = StoredGrant::from_consent(document, previous.as_ref(), Timestamp::now());
+        reservation.save(&document)?;
+        self.report_stored(account)
+    }
+}

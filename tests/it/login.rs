@@ -1,0 +1,10 @@
+//! `egressd login`, `egressd logout` and `egressd connections` as processes on a terminal, with a
+//! token endpoint over TLS. The test is the browser.
+
+mod browser;
+mod client;
+mod confirming;
+mod ending;
+mod other_flows;
+mod process;
+mod world;

@@ -1,0 +1,313 @@
+//! The browser flow: from the start link to the stored grant, and what other processes can do.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::process::Signal;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::client::{navigate, send, split_link};
+use super::process::Opened;
+use super::world::{LoginWorld, answer};
+use crate::support::TokenAnswer;
+use crate::support::connection::{CLIENT_ID, CLIENT_SECRET};
+use crate::support::token_endpoint::TokenCall;
+
+#[test]
+fn a_consent_is_confirmed_and_stored() {
+    let world = LoginWorld::new(&json!({}));
+    let mut login = world.login(&[]);
+    let opened = login.open();
+    check_request(&opened);
+    check_answers(&opened);
+    login.wait_for_line("account:    octocat");
+    assert!(!world.file().exists());
+    login.reply("Store this grant? [y/N]", "y");
+    let ended = login.end();
+
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(ended.out.contains("octocat"), "{ended:?}");
+    let stored = world.stored();
+    assert_eq!(stored["access_token"], "access-1");
+    assert_eq!(stored["refresh_token"], "refresh-1");
+    assert_eq!(stored["account"], "octocat");
+    assert_eq!(stored["client_auth"], "basic");
+    assert_eq!(stored["sequence"], 1);
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(world.file()), 0o600);
+    assert_eq!(mode(world.program.path("store/tokens")), 0o700);
+    assert_eq!(world.provider.calls(), 1);
+    let call = world.provider.call(0);
+    check_exchange(&opened, &call);
+    let verifier = call.single_param("code_verifier").unwrap();
+    // F-355: no secret on the terminal's streams.
+    for secret in [CLIENT_SECRET, verifier, "the-code", "access-1", "refresh-1"] {
+        assert!(!format!("{ended:?}").contains(secret), "{secret}");
+    }
+}
+
+/// Checks the authorization request.
+fn check_request(opened: &Opened) {
+    let redirect_uri = format!("http://{}/callback", opened.authority);
+    for (name, value) in [
+        ("response_type", "code"),
+        ("client_id", CLIENT_ID),
+        ("scope", "read:user"),
+        ("redirect_uri", &redirect_uri),
+        ("code_challenge_method", "S256"),
+    ] {
+        assert_eq!(opened.parameter(name).as_deref(), Some(value));
+    }
+}
+
+/// Sends the callback, and checks what the browser gets.
+fn check_answers(opened: &Opened) {
+    // The same browser may open the link again.
+    let (authority, start) = split_link(&opened.link);
+    let again = navigate(authority, start, &opened.cookie);
+    assert_eq!(again.field("location"), Some(opened.url.as_str()));
+    let path = opened.callback("code=the-code");
+    let callback = navigate(authority, &path, &opened.cookie);
+    assert_eq!(callback.status, 303);
+    assert_eq!(callback.field("location"), Some("/done"));
+    let done = navigate(authority, "/done", &opened.cookie);
+    assert_eq!(done.status, 200);
+    assert!(done.field("set-cookie").unwrap().contains("Max-Age=0"));
+    for (name, value) in [
+        ("cache-control", "no-store"),
+        ("referrer-policy", "no-referrer"),
+        ("content-security-policy", "default-src 'none'"),
+    ] {
+        assert_eq!(done.field(name), Some(value));
+    }
+    assert!(!done.body.contains("script"));
+    // F-335
+    assert_eq!(navigate(authority, &path, &opened.cookie).status, 410);
+    assert_eq!(navigate(authority, &path, "").status, 410);
+}
+
+fn check_exchange(opened: &Opened, call: &TokenCall) {
+    let redirect_uri = format!("http://{}/callback", opened.authority);
+    assert_eq!(call.single_param("grant_type"), Some("authorization_code"));
+    assert_eq!(call.single_param("code"), Some("the-code"));
+    assert_eq!(call.single_param("redirect_uri"), Some(&*redirect_uri));
+    let verifier = call.single_param("code_verifier").unwrap();
+    let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
+    assert_eq!(opened.parameter("code_challenge"), Some(challenge));
+    let pair = (CLIENT_ID.to_owned(), CLIENT_SECRET.to_owned());
+    assert_eq!(call.basic(), Some(pair));
+}
+
+#[test]
+fn the_credentials_of_the_client_are_tried_in_the_body() {
+    let world = LoginWorld::with_provider(&json!({}), |call| match call.basic() {
+        Some(_) => TokenAnswer::error("401 Unauthorized", "invalid_client"),
+        None => answer(&json!({})),
+    });
+    let ended = world.login_yes(&[]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert_eq!(world.stored()["client_auth"], "body");
+    assert_eq!(world.provider.calls(), 2);
+    let secret = world.provider.call(1);
+    assert_eq!(secret.single_param("client_secret"), Some(CLIENT_SECRET));
+}
+
+#[test]
+fn a_refused_consent_leaves_the_stored_grant() {
+    // F-333
+    let world = LoginWorld::new(&json!({}));
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    let before = fs::read(world.file()).unwrap();
+    let mut login = world.login(&["--replace"]);
+    let opened = login.open();
+    assert_eq!(opened.call_back("error=access_%1b[31mdenied"), 303);
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(1));
+    assert!(ended.err.contains("(access_[31mdenied)"), "{ended:?}");
+    assert_eq!(fs::read(world.file()).unwrap(), before);
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[test]
+fn a_second_client_of_the_start_link_ends_the_login() {
+    // F-336: before the callback.
+    let world = LoginWorld::new(&json!({}));
+    let mut login = world.login(&[]);
+    let opened = login.open();
+    let (authority, start) = split_link(&opened.link);
+    assert_eq!(navigate(authority, start, "").status, 409);
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(1), "{ended:?}");
+    // While the question waits.
+    let mut login = world.login(&[]);
+    let opened = login.open();
+    assert_eq!(opened.call_back("code=the-code"), 303);
+    login.wait_for_line("account:");
+    let (authority, start) = split_link(&opened.link);
+    assert_eq!(navigate(authority, start, "").status, 409);
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(1), "{ended:?}");
+    assert!(!world.file().exists());
+}
+
+#[test]
+fn ten_thousand_wrong_requests_do_not_end_the_login() {
+    // F-334
+    const SENDERS: usize = 4;
+    const ROUNDS: usize = 250;
+    let world = LoginWorld::new(&json!({}));
+    let mut login = world.login(&[]);
+    let opened = login.open();
+    let right = opened.callback("code=the-code");
+    let state = opened.parameter("state").unwrap();
+    let host = format!("Host: {}\r\n", opened.authority);
+    let cookie = format!("Cookie: {}\r\n", opened.cookie);
+    let good = format!("{host}{cookie}");
+    let bad: [(&str, String, String); 10] = [
+        ("GET", "/callback?code=c&state=x".into(), good.clone()),
+        ("GET", "/callback?code=c".into(), good.clone()),
+        ("GET", format!("{right}&state={state}"), good.clone()),
+        ("GET", right.clone(), host.clone()),
+        (
+            "GET",
+            right.clone(),
+            format!("{host}Cookie: egressd-login=x\r\n"),
+        ),
+        (
+            "POST",
+            right.clone(),
+            format!("{good}Content-Length: 0\r\n"),
+        ),
+        ("HEAD", right.clone(), good.clone()),
+        ("GET", "/other".into(), good.clone()),
+        // F-341
+        (
+            "GET",
+            right.clone(),
+            format!("Host: rebound.test\r\n{cookie}"),
+        ),
+        (
+            "GET",
+            right.clone(),
+            format!("{good}Origin: https://page.test\r\n"),
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    for (method, path, fields) in &bad {
+                        let status = send(&opened.authority, method, path, fields).status;
+                        let expected = if path == "/other" { 404 } else { 400 };
+                        assert_eq!(status, expected, "{method} {path} {fields}");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(opened.call_back("code=the-code"), 303);
+    login.reply("Store this grant?", "yes");
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert_eq!(ended.err.matches("warning:").count(), 1, "{ended:?}");
+    assert!(ended.err.contains("10000 requests"), "{ended:?}");
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[test]
+fn all_sockets_can_be_held_for_a_short_time_only() {
+    // F-337
+    let world = LoginWorld::new(&json!({}));
+    let mut login = world.login(&[]);
+    let link = login.wait_for_line("http://");
+    let (authority, start) = split_link(&link);
+    let held: Vec<_> = (0..16)
+        .map(|_| TcpStream::connect(authority).unwrap())
+        .collect();
+    assert_eq!(navigate(authority, start, "").status, 302);
+    drop(held);
+    login.signal(Signal::INT);
+    assert_eq!(login.end().exit, Some(1));
+}
+
+#[test]
+fn the_issuer_of_the_callback_is_checked() {
+    // F-338
+    let world = LoginWorld::new(&json!({"issuer": "https://as.test"}));
+    let mut login = world.login(&[]);
+    let opened = login.open();
+    assert_eq!(opened.call_back("code=the-code"), 400);
+    assert_eq!(
+        opened.call_back("code=the-code&iss=https://other.test"),
+        400
+    );
+    assert_eq!(opened.call_back("error=planted-text"), 400);
+    assert_eq!(opened.call_back("code=the-code&iss=https://as.test"), 303);
+    login.reply("Store this grant?", "y");
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(!ended.err.contains("planted-text"));
+}
+
+#[test]
+fn a_signal_closes_the_listener_and_leaves_no_file() {
+    // F-339 (c)
+    let world = LoginWorld::new(&json!({}));
+    let mut login = world.login(&[]);
+    let opened = login.open();
+    login.signal(Signal::INT);
+    assert_eq!(login.end().exit, Some(1));
+    assert!(TcpStream::connect(&opened.authority).is_err());
+    let store = fs::read_dir(world.program.path("store/tokens")).unwrap();
+    let names: Vec<_> = store.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["api.lock"]);
+}
+
+#[test]
+fn a_configured_port_that_is_taken_is_reported() {
+    // F-340 (a)
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let uri = format!("http://localhost:{port}/callback");
+    let world = LoginWorld::new(&json!({"redirect_uri": uri}));
+    let ended = world.login(&[]).end();
+    assert_eq!(ended.exit, Some(69), "{ended:?}");
+    assert!(ended.err.contains(&port.to_string()), "{ended:?}");
+    let world = LoginWorld::new(&json!({}));
+    let ended = world.login(&["--port", &port.to_string()]).end();
+    assert_eq!(ended.exit, Some(69), "{ended:?}");
+}
+
+#[test]
+fn failures_of_the_token_endpoint_end_the_login() {
+    // F-342
+    for (what, sent, exit) in [
+        ("<html>", TokenAnswer::status("200 OK", "", "<html>"), 1),
+        (
+            "redirect",
+            TokenAnswer::status("302 Found", "Location: https://other.test/\r\n", ""),
+            1,
+        ),
+        ("10 MB", TokenAnswer::body("a".repeat(10_000_000)), 1),
+        ("closed", TokenAnswer::close(), 69),
+        (
+            "refused",
+            TokenAnswer::error("400 Bad Request", "invalid_grant"),
+            1,
+        ),
+    ] {
+        let world = LoginWorld::with_provider(&json!({}), move |_| sent.clone());
+        let ended = world.login_yes(&[]);
+        assert_eq!(ended.exit, Some(exit), "{what}: {ended:?}");
+        assert_eq!(world.provider.calls(), 1, "{what}");
+        assert!(!world.file().exists());
+    }
+    let world = LoginWorld::new(&json!({}));
+    world.provider.kill();
+    let ended = world.login_yes(&[]);
+    assert_eq!(ended.exit, Some(69), "{ended:?}");
+}

@@ -1,0 +1,113 @@
+//! `egressd logout` and `egressd connections`.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::world::{LoginWorld, answer};
+use crate::support::TokenAnswer;
+
+/// A world whose provider answers revocations with this status.
+fn world(fields: &Value, status: &'static str) -> LoginWorld {
+    let world = LoginWorld::with_provider(fields, move |call| match call.target.as_str() {
+        "/revoke" => TokenAnswer::status(status, "", ""),
+        _ => answer(&json!({})),
+    });
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    world
+}
+
+#[test]
+fn a_logout_revokes_both_tokens() {
+    // F-352 (a)
+    let world = world(&json!({"revocation_url": "/revoke"}), "200 OK");
+    let ended = world.run("logout", &["api"]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(ended.out.contains("api"), "{ended:?}");
+    assert_eq!(world.provider.calls(), 3);
+    for (number, token, hint) in [
+        (1, "refresh-1", "refresh_token"),
+        (2, "access-1", "access_token"),
+    ] {
+        let call = world.provider.call(number);
+        assert_eq!(call.target, "/revoke");
+        assert_eq!(call.single_param("token"), Some(token));
+        assert_eq!(call.single_param("token_type_hint"), Some(hint));
+        assert!(call.basic().is_some());
+    }
+    let stored = world.stored();
+    assert!(stored["revoked_at"].is_string(), "{stored}");
+    assert!(stored.get("access_token").is_none() && stored.get("refresh_token").is_none());
+    // A login after the logout asks nothing about the old grant.
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    assert_eq!(world.stored()["access_token"], "access-1");
+}
+
+#[test]
+fn a_revocation_that_fails_changes_nothing() {
+    // F-352 (b)
+    for status in ["400 Bad Request", "503 Service Unavailable"] {
+        let world = world(&json!({"revocation_url": "/revoke"}), status);
+        let before = fs::read(world.file()).unwrap();
+        let ended = world.run("logout", &["api"]);
+        assert_eq!(ended.exit, Some(1), "{ended:?}");
+        assert!(ended.err.contains("--local"), "{ended:?}");
+        assert_eq!(fs::read(world.file()).unwrap(), before);
+        let ended = world.run("logout", &["--local", "api"]);
+        assert_eq!(ended.exit, Some(0), "{ended:?}");
+        assert_eq!(world.provider.calls(), 2);
+        assert!(world.stored()["revoked_at"].is_string());
+    }
+}
+
+#[test]
+fn without_a_revocation_url_the_file_is_marked() {
+    // F-352 (c)
+    let world = world(&json!({}), "200 OK");
+    let ended = world.run("logout", &["api"]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert_eq!(world.provider.calls(), 1);
+    assert!(world.stored()["revoked_at"].is_string());
+}
+
+#[test]
+fn connections_shows_who_needs_a_consent() {
+    let world = LoginWorld::new(&json!({}));
+    let list = |world: &LoginWorld| {
+        let ended = world.run("connections", &["--format", "json"]);
+        let list: Value = serde_json::from_str(&ended.out).unwrap();
+        (ended.exit, list["connections"][0].clone())
+    };
+    // F-304
+    let (exit, api) = list(&world);
+    assert_eq!(exit, Some(1));
+    assert_eq!(
+        api,
+        json!({
+            "id": "api", "connector": null, "grant": "api", "kind": "oauth_user_consent",
+            "status": "needs_consent", "status_reason": "never_connected", "account": null,
+            "scopes": null, "connected_at": null, "refreshed_at": null, "expires_at": null,
+            "refresh_token_expires_at": null,
+        })
+    );
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    let (exit, api) = list(&world);
+    assert_eq!(exit, Some(0));
+    assert_eq!(api["status"], "connected");
+    assert_eq!(api["account"], "octocat");
+    assert_eq!(api["scopes"], "read:user");
+    let ended = world.run("connections", &[]);
+    assert_eq!(ended.exit, Some(0));
+    assert!(ended.out.starts_with("CONNECTION  KIND "), "{ended:?}");
+    for token in ["access-1", "refresh-1"] {
+        assert!(!format!("{api}{ended:?}").contains(token));
+    }
+    // F-305
+    fs::write(world.file(), "{").unwrap();
+    let (exit, api) = list(&world);
+    assert_eq!(exit, Some(1));
+    assert_eq!(api["status_reason"], "token_file_unusable");
+    assert_eq!(world.run("logout", &["api"]).exit, Some(0));
+    let (_, api) = list(&world);
+    assert_eq!(api["status"], "needs_consent");
+}
