@@ -62,6 +62,9 @@
 //! examine a process from outside, and use only `probe_client` for it. `demo` is the embedded API
 //! of `egressd demo`.
 //!
+//! `login` obtains and ends the consent of a person. `egressd login` is a process of its own, and the
+//! code of `serve` does not use it.
+//!
 //! `tests/architecture.rs` defines which module may use which.
 //!
 //! # Where to look
@@ -79,6 +82,7 @@
 //! | how and when a token is fetched | [`credential::oauth::Grant`], `credential::oauth::policy` |
 //! | the files with the grants that people consented to | [`token_store`] |
 //! | the first tokens, at the start | `app::tokens` |
+//! | the consent of a person | `login::steps`; the decision about a callback in `login::gate` |
 //! | the answer to a head that hyper rejects | `server::unparsed_head`, `proxy::head_refusals` |
 //! | what a definition takes from a connector | `config::connectors`, [`domain::connector`] |
 //! | what happens on SIGHUP | `app::signals`, then `reload::watch`, then [`reload`] |

@@ -3,16 +3,18 @@
 //! These commands are short-lived processes of their own. `serve` has no endpoint that starts or
 //! finishes a consent, because the agent could reach it; its code does not use this module.
 //!
-//! `steps` has the steps that all flows share, and [`Session`] what they need. A flow obtains a token answer: `browser` with
-//! `listener` (whose decisions are in `gate`), `device`, `paste` or `import`. `endpoint` sends the
-//! requests to the provider, `terminal` asks the person, and `logout` and `listing` serve the
-//! commands of these names.
+//! `steps` has the steps that all flows share, and [`Session`] what they need. A flow obtains a
+//! token answer: `browser` with `listener` (whose decisions are in `gate`), `device`, `paste` or
+//! `import`. `endpoint` sends the requests to the provider, and `terminal` asks the person.
+//! `logout` and `listing` serve the commands of these names. `api_keys` writes the files of fixed
+//! credentials.
 //!
 //! Invariants: nothing is stored before the person has confirmed the account. The verifier and the
 //! client's secret are in no URL, and no secret is in a command line or the environment of another
 //! process. Text of the provider is cleaned before it is shown.
 
 mod account;
+mod api_keys;
 mod authorization;
 mod browser;
 mod callback;
@@ -24,6 +26,7 @@ mod failure;
 mod gate;
 mod import;
 mod json;
+mod key_file;
 mod listener;
 mod listing;
 mod logout;
@@ -37,6 +40,7 @@ mod session;
 mod steps;
 mod terminal;
 
+pub(crate) use api_keys::ApiKeyLogin;
 pub(crate) use failure::{FailureKind, LoginFailure};
 pub(crate) use listing::ListedConnection;
 pub(crate) use logout::LogoutScope;

@@ -157,7 +157,12 @@ const PROBE_CLIENT: &str = "src/probe_client.rs";
 const PROBING_COMMANDS: &[&str] = &["src/cli/doctor.rs", "src/cli/healthcheck.rs"];
 const PROBE_WHY: &str = "the address guard does not check what `probe_client` dials: only `healthcheck` and the doctor use it, and they hold no credential";
 /// The flows, and the commands that obtain, end and list consents.
-const LOGIN_COMMANDS: &[&str] = &["login", "src/cli/login.rs", "src/cli/connections.rs"];
+const LOGIN_COMMANDS: &[&str] = &[
+    "login",
+    "src/cli/login.rs",
+    "src/cli/login/api_keys.rs",
+    "src/cli/connections.rs",
+];
 const LOGIN_WHY: &str =
     "the code of `serve` does not link to the flows of `login`: the agent can reach its listeners";
 const STDERR_WHY: &str =

@@ -1,5 +1,6 @@
 //! `egressd login` and `egressd logout`: a person consents to a connection, and ends the consent.
 
+mod api_keys;
 mod variables;
 
 use std::fs::File;
@@ -15,7 +16,7 @@ use zeroize::Zeroizing;
 use super::probe::own_listeners;
 use super::{Exit, Streams, describe_definitions, report_problems};
 use crate::app::UpstreamFactory;
-use crate::config::{self, Environment, LoadOptions, Loaded};
+use crate::config::{self, Environment, LoadOptions, Loaded, SecretValues};
 use crate::domain::auth::UserConsent;
 use crate::domain::{Auth, Connection};
 use crate::hardening;
@@ -98,8 +99,24 @@ impl Login {
     ) -> io::Result<Exit> {
         // Before a secret is read.
         hardening::protect_memory()?;
-        let Some((loaded, id)) = load(self.config.clone(), &self.connection, environment, streams)?
-        else {
+        let mut options = LoadOptions {
+            config: self.config.clone(),
+            environment,
+            ..LoadOptions::default()
+        };
+        // First without the values of secrets: the files of keys may be missing.
+        options.overrides.secrets = SecretValues::Skip;
+        let Some((loaded, id)) = load(&options, &self.connection, streams)? else {
+            return Ok(Exit::Usage);
+        };
+        let mut connections = loaded.connections.iter();
+        let found = connections.find(|known| known.id.as_str() == id);
+        match found.map(|connection| (connection, &connection.auth)) {
+            Some((_, Auth::OauthUserConsent(_))) | None => {}
+            Some((connection, _)) => return api_keys::run(&self, &loaded, connection, streams),
+        }
+        options.overrides.secrets = SecretValues::Read;
+        let Some((loaded, id)) = load(&options, &self.connection, streams)? else {
             return Ok(Exit::Usage);
         };
         let found = find_consent(&loaded, &id);
@@ -172,7 +189,12 @@ impl Logout {
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
         hardening::protect_memory()?;
-        let Some((loaded, id)) = load(self.config, &self.connection, environment, streams)? else {
+        let options = LoadOptions {
+            config: self.config,
+            environment,
+            ..LoadOptions::default()
+        };
+        let Some((loaded, id)) = load(&options, &self.connection, streams)? else {
             return Ok(Exit::Usage);
         };
         let (connection, consent) = match find_consent(&loaded, &id) {
@@ -247,7 +269,13 @@ fn run_with_setup(
             .build()?,
         upstreams: UpstreamFactory::new(&loaded.settings, trust, names, own),
     };
-    match run(setup, streams) {
+    let ended = run(setup, streams);
+    finish(ended, streams)
+}
+
+/// Returns the exit code, and reports an interruption.
+fn finish(ended: Result<(), Ended>, streams: &mut Streams<'_>) -> io::Result<Exit> {
+    match ended {
         Ok(()) => Ok(Exit::Success),
         Err(Ended::Reported(failure)) => Ok(to_exit(failure.kind)),
         Err(Ended::Interrupted) => {
@@ -262,16 +290,11 @@ fn run_with_setup(
 
 /// Loads the configuration, and checks that the connection exists. Reports problems.
 fn load(
-    config: Option<PathBuf>,
+    options: &LoadOptions,
     connection: &str,
-    environment: Environment,
     streams: &mut Streams<'_>,
 ) -> io::Result<Option<(Loaded, String)>> {
-    let loaded = match config::load(&LoadOptions {
-        config,
-        environment,
-        ..LoadOptions::default()
-    }) {
+    let loaded = match config::load(options) {
         Ok(loaded) => loaded,
         Err(problems) => return report_problems(&problems, streams).map(|_usage| None),
     };

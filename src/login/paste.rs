@@ -69,6 +69,7 @@ impl Session<'_> {
                     Err(why) => why,
                 },
                 Line::TooLong => "the address is longer than 8 KiB",
+                Line::Several => "the address contains a line break",
                 Line::End => break,
             };
             self.note(&format!("not accepted: {refused}"));

@@ -92,7 +92,7 @@ mod tests {
         let verifier = RandomText(Zeroizing::new(verifier));
         assert_eq!(
             verifier.code_challenge(),
-            "E9Melhoa2OwvFrEMTJguCHaoeK1x8sAFd4MLFW0cjcM"
+            "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
         );
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Line {
     Text(Zeroizing<Vec<u8>>),
     /// More than [`MAX_ANSWER_BYTES`].
     TooLong,
+    /// Several lines at once, which were pasted. The value may be cut.
+    Several,
     /// The end of the input.
     End,
 }
@@ -76,7 +78,7 @@ impl Terminal {
                 let text = text.trim_ascii();
                 Ok(text.eq_ignore_ascii_case(b"y") || text.eq_ignore_ascii_case(b"yes"))
             }
-            Line::TooLong | Line::End => Ok(false),
+            Line::TooLong | Line::Several | Line::End => Ok(false),
         }
     }
 
@@ -145,10 +147,17 @@ impl Default for LineBuffer {
 impl LineBuffer {
     /// Adds the bytes that were read. Returns the line at its end.
     fn push(&mut self, read: &[u8]) -> Option<Line> {
-        for byte in read {
+        let mut rest = read.iter();
+        while let Some(byte) = rest.next() {
             match *byte {
-                b'\n' | b'\r' if self.is_too_long => return Some(Line::TooLong),
-                b'\n' | b'\r' => return Some(Line::Text(std::mem::take(&mut self.bytes))),
+                b'\n' | b'\r' => {
+                    let is_end = rest.all(|byte| b"\r\n".contains(byte));
+                    return Some(match (self.is_too_long, is_end) {
+                        (true, _) => Line::TooLong,
+                        (false, true) => Line::Text(std::mem::take(&mut self.bytes)),
+                        (false, false) => Line::Several,
+                    });
+                }
                 END_OF_INPUT if self.bytes.is_empty() => return Some(Line::End),
                 byte if ERASE.contains(&byte) => drop(self.bytes.pop()),
                 KILL_LINE => {
@@ -201,6 +210,9 @@ mod tests {
         let mut line = LineBuffer::default();
         line.push(b"wrong\x15right");
         assert!(matches!(line.push(b"\r"), Some(Line::Text(text)) if text.as_slice() == b"right"));
+        // F-359 (b)
+        let several = LineBuffer::default().push(b"key\rother\n");
+        assert!(matches!(several, Some(Line::Several)));
         // F-347
         let mut line = LineBuffer::default();
         for _ in 0..=MAX_ANSWER_BYTES {

@@ -1,6 +1,7 @@
 //! `egressd login`, `egressd logout` and `egressd connections` as processes on a terminal, with a
 //! token endpoint over TLS. The test is the browser.
 
+mod api_keys;
 mod browser;
 mod client;
 mod confirming;

@@ -1,0 +1,84 @@
+//! API keys: the values that a definition reads from files.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::process::Process;
+use crate::support::{Program, connection};
+
+fn program(kind: &str, credential: Value) -> Program {
+    let api = connection("api")
+        .allow("GET /v1")
+        .base_url("https://api.test")
+        .auth(kind, credential);
+    Program::new(&[api], &json!({}))
+}
+
+fn command(program: &Program, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+    command
+        .args(["login", "--config"])
+        .arg(program.path("egressd.yaml"))
+        .args(arguments)
+        .arg("api")
+        .stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn a_key_is_written_after_a_question() {
+    // F-359 (b)
+    let program = program(
+        "bearer_token",
+        json!({"token": {"file": "../secrets/api-token"}}),
+    );
+    let mut login = Process::on_terminal(&command(&program, &[]));
+    login.reply("bearer_token.token:", "two\nlines");
+    login.reply("bearer_token.token:", "planted-key");
+    login.reply("[y/N]", "y");
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(!format!("{ended:?}").contains("planted-key"));
+    let file = program.path("secrets/api-token");
+    assert_eq!(fs::read(&file).unwrap(), b"planted-key");
+    let mode = |path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(file), 0o600);
+    assert_eq!(mode(program.path("secrets")), 0o700);
+}
+
+#[test]
+fn other_sources_and_kinds_are_usage_errors() {
+    // F-359 (a)
+    for (kind, credential, named) in [
+        (
+            "bearer_token",
+            json!({"token": "inline-0123456789-secret"}),
+            "bearer_token.token",
+        ),
+        (
+            "bearer_token",
+            json!({"token": {"env": "TOKEN"}}),
+            "env:TOKEN",
+        ),
+        ("no_auth", json!({}), "no_auth"),
+    ] {
+        let program = program(kind, credential);
+        let ended = Process::without_terminal(&command(&program, &["--yes"])).end();
+        assert_eq!(ended.exit, Some(64), "{ended:?}");
+        assert!(ended.err.contains(named), "{ended:?}");
+    }
+}
+
+#[test]
+fn an_existing_file_stays_if_it_is_not_replaced() {
+    // F-359 (c)
+    let credential = json!({"username": {"file": "../key/user"}, "password": {"file": "../key"}});
+    let program = program("basic_auth", credential);
+    fs::write(program.path("key"), "old").unwrap();
+    let ended = Process::without_terminal(&command(&program, &["--yes"])).end();
+    assert_eq!(ended.exit, Some(69), "{ended:?}");
+    assert_eq!(fs::read(program.path("key")).unwrap(), b"old");
+}
