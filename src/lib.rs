@@ -4,8 +4,8 @@
 //! request over HTTPS. The agent never holds a credential and never chooses a host.
 //!
 //! A *connection* is one API that the operator configured: a base URL, the allowed routes, a
-//! credential and limits. An *upstream* is the server of a connection. A TCP connection is called
-//! a *socket*. An *exchange* is one request with its response.
+//! credential and limits. An *upstream* is the server of a connection. A TCP connection is called a
+//! *socket*. An *exchange* is one request with its response.
 //!
 //! This page describes the crate in three parts: the two flows through it, where to look for an
 //! answer, and the security invariants with the tests that hold them.
@@ -32,16 +32,18 @@
 //! takes the type that the previous stage returned, so no stage can be skipped:
 //!
 //! 1. *address*: checks that this is one unambiguous request to this host, with a canonical path.
-//! 2. *identify*: finds the connection that the first path segment names, or the one at the root
-//! of the listener or of the host. 3. *authorize*: finds the pattern that allows the method and
-//! the path. 4. *prepare*: checks the body cap and the limits. No socket to an upstream has been
-//! opened so far. 5. *forward*: drops header fields, adds the credential ([`credential`]), signs
-//! the body if the connection requires it (`credential::signing`), sends the request, and
-//! searches the response for the credential ([`reflection`]).
+//! 2. *identify*: finds the connection that the first path segment names, or the one at the root of
+//!    the listener or of the host.
+//! 3. *authorize*: finds the pattern that allows the method and the path.
+//! 4. *prepare*: checks the body cap and the limits. No socket to an upstream has been opened so
+//!    far.
+//! 5. *forward*: drops header fields, adds the credential ([`credential`]), signs the body if the
+//!    connection requires it (`credential::signing`), sends the request, and searches the response
+//!    for the credential ([`reflection`]).
 //!
-//! After *address*, egressd itself answers `/` with the list of connections, and `/mcp` as a
-//! server of the Model Context Protocol (`proxy::mcp`). A call of a tool sends a request through
-//! the same stages.
+//! After *address*, egressd itself answers `/` with the list of connections, and `/mcp` as a server
+//! of the Model Context Protocol (`proxy::mcp`). A call of a tool sends a request through the same
+//! stages.
 //!
 //! Bodies are streamed, with two exceptions: a body that is signed and a message to `/mcp` are
 //! first read completely, within a memory budget that all requests share (`proxy::body_budget`).
@@ -53,12 +55,12 @@
 //!
 //! [`app`] builds every part once: it acquires what the process needs from the system
 //! (`app::resources`), confines the process ([`hardening`]), and then starts the threads. Each
-//! worker has its own thread, runtime, accept queue and upstream sockets. [`management`] serves
-//! the read-only API and its page on a thread of lower priority. [`telemetry`] has the metrics
-//! and the two logs; a log never blocks a request. [`memory`] measures how near the process is to
-//! its memory limit. [`cli`] has one file for each command. `egressd healthcheck` and `egressd
-//! doctor` examine a process from outside, and use only `probe_client` for it. `demo` is the
-//! embedded API of `egressd demo`.
+//! worker has its own thread, runtime, accept queue and upstream sockets. [`management`] serves the
+//! read-only API and its page on a thread of lower priority. [`telemetry`] has the metrics and the
+//! two logs; a log never blocks a request. [`memory`] measures how near the process is to its
+//! memory limit. [`cli`] has one file for each command. `egressd healthcheck` and `egressd doctor`
+//! examine a process from outside, and use only `probe_client` for it. `demo` is the embedded API
+//! of `egressd demo`.
 //!
 //! `login` obtains and ends the consent of a person. `egressd login` is a process of its own, and
 //! the code of `serve` does not use it.
@@ -108,9 +110,9 @@
 //! - **S5**: Only checked addresses are dialled; metadata addresses never are. Enforced by
 //!   `upstream::address_guard`. Tests: `src/upstream/tests/`, `src/domain/address/tests.rs`.
 //! - **S6**: A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and can be
-//! read only in `credential`, `reflection`, the constructor of a fixed header, and the encoder of
-//! a document in the token store. Enforced by `domain::Secret` and `token_store::TokenText`.
-//! Tests: `tests/architecture.rs`.
+//!   read only in `credential`, `reflection`, the constructor of a fixed header, and the encoder of
+//!   a document in the token store. Enforced by `domain::Secret` and `token_store::TokenText`.
+//!   Tests: `tests/architecture.rs`.
 //! - **S7**: No response is longer than its cap, and an agent can detect a response that was cut
 //!   off. Enforced by `upstream::UpstreamBody`. Tests: `tests/it/responses/`.
 //! - **S8**: A request is sent with exactly one framing header, and a response is framed again for

@@ -210,10 +210,10 @@ mod tests {
         let mut line = LineBuffer::default();
         line.push(b"wrong\x15right");
         assert!(matches!(line.push(b"\r"), Some(Line::Text(text)) if text.as_slice() == b"right"));
-        // F-359 (b)
+        // Consent fault 359 (b)
         let several = LineBuffer::default().push(b"key\rother\n");
         assert!(matches!(several, Some(Line::Several)));
-        // F-347
+        // Consent fault 347
         let mut line = LineBuffer::default();
         for _ in 0..=MAX_ANSWER_BYTES {
             assert!(line.push(b"a").is_none());
