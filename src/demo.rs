@@ -4,7 +4,9 @@
 //! The API is an ordinary upstream. It does not depend on the proxy and checks the credential of
 //! every request, so a response proves that egressd added one. The API and the authorization server
 //! listen on loopback, each on a free port, and run on a thread and a runtime of their own. Their
-//! certificate authority and all secrets are generated at start-up and stay in memory.
+//! certificate authority and all secrets are generated at start-up and stay in memory. A temporary
+//! directory has what other commands need: the certificate, a definition without a secret, and the
+//! token store.
 
 mod api;
 mod authority;
@@ -16,6 +18,7 @@ mod consents;
 mod credentials;
 mod curl;
 mod device_requests;
+mod directory;
 mod echo;
 mod event_stream;
 mod expiring;
@@ -59,7 +62,8 @@ use tokens::IssuedTokens;
 
 pub(crate) use connections::{DemoAddresses, connection_definitions};
 pub(crate) use credentials::DemoSecrets;
-pub(crate) use curl::{CurlOrigin, write_curl_lines};
+pub(crate) use curl::{ConsentWords, CurlOrigin, write_curl_lines};
+pub(crate) use directory::DemoDirectory;
 
 /// The time limit of a TLS handshake, and of reading a request's head.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,6 +75,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct DemoServer {
     addresses: DemoAddresses,
     root: CertificateDer<'static>,
+    root_pem: String,
+    user_code: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -101,7 +107,9 @@ impl DemoServer {
         let (api, api_listener) = listen()?;
         let (authorization_server, authorization_listener) = listen()?;
         let tokens = Arc::new(IssuedTokens::default());
-        let consents = Arc::new(Consents::new(UserCode::generate()?));
+        let user_code = UserCode::generate()?;
+        let shown_code = user_code.to_string();
+        let consents = Arc::new(Consents::new(user_code));
         let checks = CredentialChecks::new(keys, Arc::clone(&tokens), Arc::clone(&consents))?;
         let server = DemoService::Authorization(AuthorizationServer::new(
             format!("https://{authorization_server}"),
@@ -129,6 +137,8 @@ impl DemoServer {
                 authorization_server,
             },
             root: authority.root,
+            root_pem: authority.root_pem,
+            user_code: shown_code,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -137,6 +147,18 @@ impl DemoServer {
     /// Returns the addresses of both listeners.
     pub(crate) fn addresses(&self) -> DemoAddresses {
         self.addresses
+    }
+
+    /// Creates the directory of the files that other commands need.
+    pub(crate) fn create_directory(&self) -> io::Result<DemoDirectory> {
+        let (name, text) = connections::consent_definition(self.addresses);
+        DemoDirectory::create(&self.root_pem, (name, &text))
+    }
+
+    /// Returns the words of the commands that obtain and use a consent.
+    pub(crate) fn consent_words(&self, directory: &DemoDirectory) -> ConsentWords {
+        let server = self.addresses.authorization_server;
+        ConsentWords::new(directory, server, &self.user_code)
     }
 
     /// Returns the certificate of the authority that signed the servers' certificate.

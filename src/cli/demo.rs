@@ -11,7 +11,10 @@ use clap::Args;
 use super::{Exit, Streams, report_problems};
 use crate::app::{App, Launch, SignalStreams};
 use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
-use crate::demo::{CurlOrigin, DemoSecrets, DemoServer, connection_definitions, write_curl_lines};
+use crate::demo::{
+    ConsentWords, CurlOrigin, DemoDirectory, DemoSecrets, DemoServer, connection_definitions,
+    write_curl_lines,
+};
 use crate::server::ListenAddress;
 
 /// The grace period at the end. It is enough for requests in flight; the demo's event stream has no
@@ -19,8 +22,8 @@ use crate::server::ListenAddress;
 const GRACE: Duration = Duration::from_secs(3);
 
 const AFTER_HELP: &str = "\
-The curl commands go to standard output; the access log and all other messages go to standard error.
-No settings file and no EGRESSD_ variable is read. A port may be 0: the commands then contain the chosen port.";
+The commands go to standard output; the access log and all other messages go to standard error.
+The files for egressd login are in a temporary directory, which is removed at the end. No settings file and no EGRESSD_ variable is read. A port may be 0: the commands then contain the chosen port.";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -37,19 +40,23 @@ impl Demo {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
         // First, so that a signal during the start is not lost.
         let signals = SignalStreams::new()?;
-        let started =
-            DemoSecrets::generate().and_then(|secrets| Ok((DemoServer::start(&secrets)?, secrets)));
-        let (api, secrets) = match started {
+        let started = DemoSecrets::generate().and_then(|secrets| {
+            let api = DemoServer::start(&secrets)?;
+            let directory = api.create_directory()?;
+            Ok((api, secrets, directory))
+        });
+        // The directory is removed at the end of this function.
+        let (api, secrets, directory) = match started {
             Ok(started) => started,
             Err(error) => {
                 writeln!(
                     streams.err,
-                    "egressd demo: cannot start the embedded API: {error}"
+                    "egressd demo: cannot start the embedded API, or create its directory: {error}"
                 )?;
                 return Ok(Exit::Unavailable);
             }
         };
-        let loaded = match self.load(&api, &secrets) {
+        let loaded = match self.load(&api, &secrets, &directory) {
             Ok(loaded) => loaded,
             Err(problems) => return report_problems(&problems, streams),
         };
@@ -67,11 +74,16 @@ impl Demo {
             panic_log: streams.process.panic_log.clone(),
         };
         launch
-            .run(|app| print_curl_lines(app, streams))
+            .run(|app| print_curl_lines(app, &api.consent_words(&directory), streams))
             .map(Exit::from)
     }
 
-    fn load(self, api: &DemoServer, secrets: &DemoSecrets) -> Result<config::Loaded, Vec<Problem>> {
+    fn load(
+        self,
+        api: &DemoServer,
+        secrets: &DemoSecrets,
+        directory: &DemoDirectory,
+    ) -> Result<config::Loaded, Vec<Problem>> {
         let overrides = SettingsOverrides {
             listen: self.listen,
             management_listen: self.management_listen,
@@ -86,6 +98,7 @@ impl Demo {
         )?;
         // The embedded API has a certificate of an authority that exists only in this process.
         loaded.settings.egress.roots.push(api.root_certificate());
+        loaded.settings.token_store = directory.token_store();
         // The output is for a person, also if it is piped.
         loaded.settings.log.format = LogFormat::Text;
         loaded.settings.shutdown_grace_period = GRACE;
@@ -93,13 +106,13 @@ impl Demo {
     }
 }
 
-fn print_curl_lines(app: &App, streams: &mut Streams<'_>) -> io::Result<()> {
+fn print_curl_lines(app: &App, words: &ConsentWords, streams: &mut Streams<'_>) -> io::Result<()> {
     let (agent, operator) = (
         curl_origin(app.proxy_addresses()),
         curl_origin(app.management_addresses()),
     );
     if let (Some(agent), Some(operator)) = (agent, operator) {
-        write_curl_lines(streams.out, &agent, &operator)?;
+        write_curl_lines(streams.out, &agent, &operator, words)?;
     }
     streams.out.flush()
 }

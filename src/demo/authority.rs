@@ -1,5 +1,5 @@
 //! A certificate authority for one run of the demo. Its key signs one certificate and is dropped.
-//! Neither is written to disk.
+//! No key is written to disk.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 pub(super) struct Authority {
     /// The root certificate, which the proxy has to trust.
     pub(super) root: CertificateDer<'static>,
+    /// The root certificate as PEM.
+    pub(super) root_pem: String,
     /// The TLS configuration of a server for `127.0.0.1` and `localhost`.
     pub(super) tls: ServerConfig,
 }
@@ -52,6 +54,7 @@ impl Authority {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             root: issuer.der().clone(),
+            root_pem: issuer.pem(),
             tls,
         })
     }

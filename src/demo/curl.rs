@@ -1,18 +1,19 @@
-//! The `curl` lines that the demo prints, each with a comment that describes the response.
+//! The commands that the demo prints, each with a comment that describes the result.
 //!
-//! People paste the lines together with their comments. So a line is one command in sh, bash and
+//! People paste the commands together with their comments. So a command is one line in sh, bash and
 //! zsh, and a comment contains no character that a shell interprets. (By default zsh accepts no
-//! comments at its prompt, and reports an error for them.) A test runs every line and checks its
+//! comments at its prompt, and reports an error for them.) A test runs every command and checks its
 //! comment.
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::directory::DemoDirectory;
 use crate::ansi::{BOLD, DIM, PLAIN};
 
-/// The lines. `## ` starts a title, and `# ` the comment of the next command. The last word of a
-/// command is a URL, in which `{proxy}` and `{management}` stand for the listeners.
+/// The commands. `## ` starts a title, and `# ` the comment of the next command. The last word of a
+/// `curl` command is a URL, in which `{proxy}` and `{management}` stand for the listeners.
 const TEMPLATE: &str = include_str!("curl_lines.txt");
 
 /// The curl options and the origin that lead to a listener.
@@ -43,12 +44,59 @@ impl CurlOrigin {
     }
 }
 
-/// Writes all lines, with colour. If `out` is not a terminal, the caller passes a writer that
+/// The words of the commands that obtain and use a consent.
+pub(crate) struct ConsentWords(Vec<(&'static str, String)>);
+
+impl ConsentWords {
+    /// Creates the words for this program, directory and server.
+    pub(super) fn new(
+        directory: &DemoDirectory,
+        authorization_server: SocketAddr,
+        user_code: &str,
+    ) -> Self {
+        let path = |path: &Path| shell_quoted(&path.display().to_string());
+        Self(vec![
+            ("{egressd}", path(&program())),
+            ("{directory}", path(directory.path())),
+            ("{settings}", path(&directory.settings())),
+            ("{ca}", path(&directory.ca())),
+            (
+                "{authorization_server}",
+                format!("https://{authorization_server}"),
+            ),
+            ("{user_code}", user_code.to_owned()),
+        ])
+    }
+
+    fn replace_in(&self, line: &str) -> String {
+        let words = self.0.iter();
+        words.fold(line.to_owned(), |line, (placeholder, word)| {
+            line.replace(placeholder, word)
+        })
+    }
+}
+
+/// Returns the path by which another terminal can start this program. A program that the shell
+/// found in `PATH` keeps its name.
+fn program() -> PathBuf {
+    let typed = std::env::args_os().next().map(PathBuf::from);
+    let is_name = |path: &PathBuf| path.file_name() == Some(path.as_os_str());
+    match typed {
+        Some(name) if is_name(&name) => name,
+        other => std::env::current_exe()
+            .ok()
+            .or(other)
+            .unwrap_or_else(|| "egressd".into()),
+    }
+}
+
+/// Writes all commands, with colour. If `out` is not a terminal, the caller passes a writer that
 /// strips it.
 pub(crate) fn write_curl_lines(
     out: &mut dyn io::Write,
     proxy: &CurlOrigin,
     management: &CurlOrigin,
+    words: &ConsentWords,
 ) -> io::Result<()> {
     let mut comment = "";
     for line in TEMPLATE.lines() {
@@ -56,9 +104,12 @@ pub(crate) fn write_curl_lines(
             writeln!(out, "{BOLD}{title}{PLAIN}")?;
         } else if line.starts_with("# ") {
             comment = line;
+        } else if line.starts_with("{egressd} ") {
+            let command = words.replace_in(line);
+            writeln!(out, "{DIM}{comment}{PLAIN}\n{command}")?;
         } else if !line.starts_with("curl ") {
-            writeln!(out, "{line}")?;
-        } else if let Some(command) = curl_command(line, proxy, management) {
+            writeln!(out, "{}", words.replace_in(line))?;
+        } else if let Some(command) = curl_command(&words.replace_in(line), proxy, management) {
             writeln!(out, "{DIM}{comment}{PLAIN}\n{command}")?;
         }
     }
@@ -74,6 +125,9 @@ fn curl_command(line: &str, proxy: &CurlOrigin, management: &CurlOrigin) -> Opti
             let url = shell_quoted(&format!("{}{path}", listener.origin));
             return Some(format!("{curl} {}{url}", listener.options));
         }
+    }
+    if !curl.contains("{proxy}") {
+        return Some(format!("{curl} {}", shell_quoted(url)));
     }
     let curl = curl.replace("{proxy}", &shell_quoted(&proxy.origin));
     // The remaining placeholder is the argument of `-x`, which takes a URL of a TCP proxy.
@@ -92,15 +146,18 @@ fn shell_quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CurlOrigin, shell_quoted, write_curl_lines};
+    use super::{ConsentWords, CurlOrigin, DemoDirectory, shell_quoted, write_curl_lines};
     use std::path::Path;
 
     fn printed_lines(proxy: &CurlOrigin) -> String {
         let mut out = Vec::new();
+        let directory = DemoDirectory::create("", ("calendar.yaml", "")).unwrap();
+        let server = ([127, 0, 0, 1], 4444).into();
         write_curl_lines(
             &mut out,
             proxy,
             &CurlOrigin::tcp(([127, 0, 0, 1], 8081).into()),
+            &ConsentWords::new(&directory, server, "BCDF-GHJK"),
         )
         .unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -114,6 +171,10 @@ mod tests {
         let text = printed_lines(&CurlOrigin::tcp(([127, 0, 0, 1], 8080).into()));
         let comments: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
         assert!(comments.len() > 20);
+        assert!(
+            !text.replace("%{", "").contains('{') || text.contains("'{"),
+            "{text}"
+        );
         for comment in comments {
             // An allowlist, since shells differ in the characters that they interpret.
             let harmless = |c: char| c.is_ascii_alphanumeric() || " #_:,-".contains(c);

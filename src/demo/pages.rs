@@ -6,6 +6,7 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use maud::{DOCTYPE, Markup, html};
 
+use super::clients::PUBLIC_CLIENT_ID;
 use super::consents::ACCOUNTS;
 use super::responses::{Body, with_header};
 
@@ -16,7 +17,7 @@ const POLICY: &str = "default-src 'none'; base-uri 'none'; frame-ancestors 'none
 /// Returns the page on which a person decides about the authorization request with this id.
 pub(super) fn consent_page(id: &str, scope: &str) -> Response<Body> {
     let form = html! {
-        p { "The client “calendar” of egressd asks for this access to your account:" }
+        p { "The client " code { (PUBLIC_CLIENT_ID) } " asks for this access to your account:" }
         ul { li { code { (scope) } } }
         form method="post" action="/authorize" {
             input type="hidden" name="request" value=(id);

@@ -4,31 +4,41 @@
 //! The tests parse the printed lines and send the requests over plain sockets, so they need no
 //! curl. `tests/peers/demo` pastes the same lines into a shell.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+mod consent;
+mod paste;
 
-use base64::Engine as _;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
 
 use crate::support::limited::LimitedChild;
+use paste::{Answer, Promise, send};
 
-/// Longer than the response to any line takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Demo(Option<LimitedChild>);
+/// A running demo, and the directory for its temporary files. A demo that is killed cannot remove
+/// its files, so the test does.
+struct Demo {
+    child: Option<LimitedChild>,
+    _temporary: TempDir,
+}
 
 impl Demo {
     fn start(flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
         command.arg("demo").args(flags).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(Some(LimitedChild::spawn(&mut command)))
+        let temporary = TempDir::new().unwrap();
+        command.env("TMPDIR", temporary.path());
+        Self {
+            child: Some(LimitedChild::spawn(&mut command)),
+            _temporary: temporary,
+        }
     }
 
     /// Returns the lines that it prints at start-up.
     fn printed(&mut self) -> Vec<String> {
-        let out = self.0.as_mut().unwrap().stdout.as_mut().unwrap();
+        let out = self.child.as_mut().unwrap().stdout.as_mut().unwrap();
         let mut printed = Vec::new();
         for line in BufReader::new(out).lines() {
             printed.push(line.unwrap());
@@ -40,7 +50,7 @@ impl Demo {
     }
 
     fn terminate(&self) {
-        let id = self.0.as_ref().unwrap().id().to_string();
+        let id = self.child.as_ref().unwrap().id().to_string();
         let status = Command::new("sh")
             .args(["-c", "kill -TERM \"$1\"", "sh", &id])
             .status();
@@ -48,188 +58,26 @@ impl Demo {
     }
 
     fn end(mut self) -> Output {
-        self.0.take().unwrap().output()
+        self.child.take().unwrap().output()
     }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
+        if let Some(mut child) = self.child.take() {
             let _gone = child.kill();
             let _gone = child.wait();
         }
     }
 }
 
-/// The result that a comment describes: `# 403 route_not_allowed: …`, `# 200, cut off: …`.
-#[derive(Debug, PartialEq, Eq)]
-struct Promise {
-    status: u16,
-    code: Option<String>,
-    cut: bool,
-}
-
-impl Promise {
-    fn read(comment: &str) -> Self {
-        let (head, _words) = comment
-            .strip_prefix("# ")
-            .and_then(|comment| comment.split_once(": "))
-            .unwrap_or_else(|| panic!("{comment:?} describes no result"));
-        let (status, rest) = head.split_at(3);
-        Self {
-            status: status.parse().unwrap(),
-            code: rest.strip_prefix(' ').map(str::to_owned),
-            cut: rest == ", cut off",
-        }
-    }
-}
-
-struct Answer {
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (other, value) = line.split_once(':')?;
-            other.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    fn is_whole(&self) -> bool {
-        match self.field("content-length") {
-            Some(length) => length.parse() == Ok(self.body.len()),
-            None if self.field("transfer-encoding").is_some() => self.body.ends_with(b"0\r\n\r\n"),
-            None => self.body.is_empty(),
-        }
-    }
-
-    fn promise(&self) -> Promise {
-        Promise {
-            status: self.head.get(9..12).unwrap().parse().unwrap(),
-            code: self.field("x-egressd-error").map(str::to_owned),
-            cut: !self.is_whole(),
-        }
-    }
-}
-
-/// Splits a command into words as sh does: at spaces, except within single quotes. Outside of
-/// quotes, a backslash escapes the next character.
-fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
-    let mut characters = line.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\'' => {
-                quoted = !quoted;
-                word.get_or_insert_default();
-            }
-            ' ' if !quoted => words.extend(word.take()),
-            '\\' if !quoted => word.get_or_insert_default().extend(characters.next()),
-            other => {
-                let active = "\"$`&|;<>(){}[]*?~#!\n";
-                assert!(
-                    quoted || !active.contains(other),
-                    "a shell would interpret a character of {line}"
-                );
-                word.get_or_insert_default().push(other);
-            }
-        }
-    }
-    assert!(!quoted, "{line} ends within quotes");
-    words.extend(word);
-    words
-}
-
-/// Sends the request that curl would send, for the options that the demo uses.
-fn send(line: &str) -> Answer {
-    let mut words = words(line).into_iter();
-    assert_eq!(words.next().as_deref(), Some("curl"));
-    let (mut method, mut fields, mut body) = (None, Vec::new(), None);
-    let (mut proxy, mut url, mut query) = (None, None, Vec::new());
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "-i" | "-iN" | "-sS" | "--path-as-is" | "--get" => {}
-            "-o" | "-w" => drop(words.next()),
-            "-u" => fields.push(basic(&words.next().unwrap())),
-            "--data-urlencode" => query.push(encoded(&words.next().unwrap())),
-            "-X" => method = words.next(),
-            "-H" => fields.extend(words.next()),
-            "-d" => body = words.next(),
-            "-x" => proxy = words.next(),
-            _ => {
-                assert!(!word.starts_with('-'), "unknown option in {line}");
-                assert_eq!(url.replace(word), None, "two targets in {line}");
-            }
-        }
-    }
-    let url = url.unwrap();
-    let (authority, path) = url
-        .strip_prefix("http://")
-        .unwrap()
-        .split_once('/')
-        .unwrap();
-    if !fields.iter().any(|field| field.starts_with("Host:")) {
-        fields.push(format!("Host: {authority}"));
-    }
-    if let Some(body) = &body {
-        fields.push(format!("Content-Length: {}", body.len()));
-    }
-    let to = proxy
-        .as_deref()
-        .map(|url| url.strip_prefix("http://").unwrap());
-    let target = match to {
-        Some(_) => url.clone(),
-        None if query.is_empty() => format!("/{path}"),
-        None => format!("/{path}?{}", query.join("&")),
-    };
-    let default = if body.is_some() { "POST" } else { "GET" };
-    let request = format!(
-        "{} {target} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n{}",
-        method.as_deref().unwrap_or(default),
-        fields.join("\r\n"),
-        body.unwrap_or_default()
-    );
-    exchange(to.unwrap_or(authority), request.as_bytes())
-}
-
-fn basic(pair: &str) -> String {
-    let pair = base64::engine::general_purpose::STANDARD.encode(pair);
-    format!("Authorization: Basic {pair}")
-}
-
-/// Returns `NAME=VALUE` with the value escaped, as curl does it.
-fn encoded(parameter: &str) -> String {
-    let (name, value) = parameter.split_once('=').unwrap();
-    let escaped = value.bytes().map(|byte| match byte {
-        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
-        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    });
-    format!("{name}={}", escaped.collect::<String>())
-}
-
-fn exchange(address: &str, request: &[u8]) -> Answer {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.write_all(request).unwrap();
-    let mut bytes = Vec::new();
-    // A response that is cut off may end in a reset. The bytes before it count.
-    let _cut = socket.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-    let body = bytes.split_off(end.expect("a whole head") + 4);
-    Answer {
-        head: String::from_utf8(bytes).unwrap(),
-        body,
-    }
-}
-
-/// Returns the comments and commands, in their order.
+/// Returns the comments and `curl` commands, in their order. Those of the connection that needs a
+/// consent depend on each other; the tests of `consent` run them.
 fn lines(printed: &[String]) -> Vec<(&str, &str)> {
+    let is_consent = |line: &str| line.ends_with("/calendar/profile") || line.ends_with("/device");
     printed
         .windows(2)
-        .filter(|pair| pair[1].starts_with("curl "))
+        .filter(|pair| pair[1].starts_with("curl ") && !is_consent(&pair[1]))
         .map(|pair| (pair[0].as_str(), pair[1].as_str()))
         .collect()
 }
