@@ -262,8 +262,9 @@ impl ConsentParameters {
     /// Returns the names of the fields in which two definitions of one grant differ. Fields that
     /// only a connector supplies are named `connector`.
     pub fn differing_fields(&self, other: &Self) -> Vec<&'static str> {
-        let secret = |secret: Option<&Secret>| secret.map(|secret| secret.expose().to_vec());
-        let secret = |one, other| secret(one) == secret(other);
+        let secret = |one: Option<&Secret>, other: Option<&Secret>| {
+            one.map(Secret::expose) == other.map(Secret::expose)
+        };
         let (ends, other_ends) = (&self.endpoints, &other.endpoints);
         let secrets = (
             self.client_secret.as_deref(),
