@@ -152,12 +152,17 @@ impl Grants {
 
     /// Completes the refreshes under way, and saves what is only in memory.
     pub(in crate::credential) async fn finish(&self) {
+        let mut under_way = JoinSet::new();
         for grant in self.consent_grants() {
-            if let Some(consent) = grant.consent() {
-                consent.wait_until_saved(LAST_ANSWERS).await;
-                consent.save_at_shutdown().await;
-            }
+            // At once, so that many slow token endpoints delay the stop no longer than one.
+            under_way.spawn(async move {
+                if let Some(consent) = grant.consent() {
+                    consent.wait_until_saved(LAST_ANSWERS).await;
+                    consent.save_at_shutdown().await;
+                }
+            });
         }
+        while under_way.join_next().await.is_some() {}
     }
 
     fn consent_grants(&self) -> Vec<Arc<Grant>> {
