@@ -37,7 +37,7 @@ enum StatusDetail {
     /// The kind of the reason.
     #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
     ErrorInfo {
-        /// The `cause` of the agent's refusal, in upper case.
+        /// The `cause` of the agent's refusal in upper case, or `CONSENT_REQUIRED`.
         reason: String,
         /// Always `egressd`.
         domain: &'static str,
@@ -82,9 +82,14 @@ impl RpcStatus {
     }
 
     fn from_failure(reason: Reason, retry_in: Option<Duration>) -> Self {
-        let cause = reason.cause().unwrap_or("internal");
+        // The cause of a missing consent is its status reason, which differs from case to case.
+        let name = if matches!(reason, Reason::NeedsConsent(_)) {
+            "consent_required"
+        } else {
+            reason.cause().unwrap_or("internal")
+        };
         let info = StatusDetail::ErrorInfo {
-            reason: cause.to_ascii_uppercase(),
+            reason: name.to_ascii_uppercase(),
             domain: "egressd",
         };
         let retry = retry_in.map(|delay| StatusDetail::RetryInfo {
@@ -127,5 +132,20 @@ fn rpc_code(reason: Reason) -> i32 {
         }
         Reason::ResourcesExhausted => RESOURCE_EXHAUSTED,
         Reason::Internal => INTERNAL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RpcStatus;
+    use crate::credential::{ConsentReason, Reason};
+
+    #[test]
+    fn a_missing_consent_has_one_reason_for_clients() {
+        let reason = Reason::NeedsConsent(ConsentReason::NeverConnected);
+        let status = RpcStatus::from_failure(reason, None);
+        let shown = serde_json::to_value(&status).unwrap();
+        assert_eq!(shown["code"], 16);
+        assert_eq!(shown["details"][0]["reason"], "CONSENT_REQUIRED");
     }
 }
