@@ -34,6 +34,7 @@ NOT_RUN = {
     "install": "needs programs that no check installs",
     "root": "changes the machine; tests/peers/systemd.py checks the units",
     "bench": "the step `side-by-side` of .ci/run runs it",
+    "person": "needs a person at a browser; tests/peers/demo runs the same commands as the demo prints them",
     "network": "sends requests to public addresses",
     "fragment": "not a whole command",
 }

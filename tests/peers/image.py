@@ -31,8 +31,8 @@ FILES = {"egressd", "etc/egressd/egressd.yaml", "etc/egressd/connections/example
          "licenses/LICENSE-MIT", "licenses/THIRD-PARTY", "share/bash-completion/completions/egressd", "share/elvish/lib/egressd.elv",
          "share/fish/vendor_completions.d/egressd.fish", "share/nushell/vendor/autoload/egressd.nu", "share/pwsh/completions/_egressd.ps1",
          "share/zsh/site-functions/_egressd"}
-COMMANDS = ["", "-check", "-doctor", "-explain", "-generate", "-generate-completions", "-generate-man", "-healthcheck", "-probe",
-            "-schema", "-serve"]
+COMMANDS = ["", "-check", "-connections", "-connectors", "-doctor", "-explain", "-generate", "-generate-completions", "-generate-man",
+            "-healthcheck", "-login", "-logout", "-probe", "-schema", "-serve"]
 FILES |= {f"share/man/man1/egressd{command}.1" for command in COMMANDS}
 # The functions that open shared objects of the same glibc: NSS, for names of hosts and users.
 ABSENT = [b"getaddrinfo", b"gethostbyname_r", b"getpwnam_r", b"getpwuid_r", b"getgrnam_r"]
