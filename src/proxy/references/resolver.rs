@@ -160,22 +160,24 @@ impl<'a> Reference<'a> {
 
     /// Parses what follows a scheme in lower case and its colon.
     fn parse_absolute(scheme: &[u8], rest: &'a [u8]) -> Option<Self> {
-        if scheme != b"http" && scheme != b"https" {
-            // Schemes such as `http+unix` name a socket, which egressd may listen on.
-            let names_socket = [&b"http"[..], b"unix"]
-                .iter()
-                .any(|name| memchr::memmem::find(scheme, name).is_some());
-            // Some contain a URL, such as `feed:http://example.com`.
-            let start = memchr::memmem::find(rest, b"//").map_or(rest.len(), |at| at + 2);
-            let (authority, _) = split_at_any(rest.get(start..)?, b"/");
-            return (!names_socket).then_some(Self::OtherScheme { authority });
+        // After these schemes, the URL Standard accepts any number of slashes and backslashes
+        // before the host, also none: `ws:localhost` names a host. Other parsers read a path.
+        if matches!(scheme, b"http" | b"https" | b"ws" | b"wss" | b"ftp") {
+            let (authority, path) = split_at_any(rest.strip_prefix(b"//")?, b"/");
+            return is_clear(authority).then_some(match scheme {
+                b"http" => Self::Http { authority, path },
+                b"https" => Self::Https { authority, path },
+                _ => Self::OtherScheme { authority },
+            });
         }
-        let (authority, path) = split_at_any(rest.strip_prefix(b"//")?, b"/");
-        is_clear(authority).then_some(if scheme == b"http" {
-            Self::Http { authority, path }
-        } else {
-            Self::Https { authority, path }
-        })
+        // Schemes such as `http+unix` name a socket, which egressd may listen on.
+        let names_socket = [&b"http"[..], b"unix"]
+            .iter()
+            .any(|name| memchr::memmem::find(scheme, name).is_some());
+        // Some contain a URL, such as `feed:http://example.com`.
+        let start = memchr::memmem::find(rest, b"//").map_or(rest.len(), |at| at + 2);
+        let (authority, _) = split_at_any(rest.get(start..)?, b"/");
+        (!names_socket).then_some(Self::OtherScheme { authority })
     }
 }
 

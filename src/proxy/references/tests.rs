@@ -120,6 +120,11 @@ fn references_that_are_unclear_or_name_egressd_are_dropped() {
         "unix:/run/egressd.sock",
         "\\\\example.com\\c",
         "https:/example.com",
+        "http:c.localhost",
+        "ws:c.localhost",
+        "wss:/c.localhost",
+        "ftp:\\\\c.localhost",
+        "ws:///c.localhost",
         "http://a@b@example.com/",
         "/v1/\tc",
     ] {
