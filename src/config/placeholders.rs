@@ -132,7 +132,7 @@ mod tests {
         for good in ["a", "acme.my.salesforce.com", "1-2", &"a".repeat(253)] {
             assert!(is_value(good), "{good}");
         }
-        // fault 360
+        // F-360
         for bad in ["", "a/b", "a@b", "a:1", "a b", "ü", "a_b", &"a".repeat(254)] {
             assert!(!is_value(bad), "{bad}");
         }

@@ -153,7 +153,7 @@ impl ApiKeyLogin<'_> {
     ) -> Result<Option<KeyField>, LoginFailure> {
         let path = match secret.source() {
             SecretSource::File(path) => path.clone(),
-            // Consent fault 359 (a)
+            // F-359 (a)
             SecretSource::Inline | SecretSource::Env(_) => {
                 return Err(LoginFailure::usage(format!(
                     "`{field}` is not read from a file ({}); write `{{file: PATH}}` there, or change the value where it is",
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_value_can_be_sent_in_a_header_field() {
-        // Consent fault 359 (b)
+        // F-359 (b)
         assert_eq!(check_value(b"key:1", false), Ok(()));
         for bad in [&b""[..], b" a", b"a ", b"a\tb", b"a\x1b[0m"] {
             assert!(check_value(bad, false).is_err());

@@ -119,7 +119,7 @@ fn parse_authorization(body: &[u8]) -> Result<DeviceAuthorization, &'static str>
     // Google's name is older than the RFC.
     let uri = text("/verification_uri").or_else(|| text("/verification_url"));
     let uri = sanitize(&uri.ok_or("the answer has no `verification_uri`")?);
-    // Consent fault 349
+    // F-349
     if !uri.starts_with("https://") {
         return Err("the verification address does not begin with `https://`");
     }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_verification_address_is_https_and_cleaned() {
-        // Consent fault 349
+        // F-349
         let body = |uri: &str| {
             format!(
                 r#"{{"device_code": "d", "user_code": "AB\u001b[31mCD", {uri}, "interval": "7"}}"#

@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn only_the_whole_address_of_this_login_is_accepted() {
-        // Consent fault 347
+        // F-347
         let state = RandomText::generate().unwrap();
         let uri = "https://app.test/callback";
         let own = state.as_str();

@@ -210,10 +210,10 @@ mod tests {
         let mut line = LineBuffer::default();
         line.push(b"wrong\x15right");
         assert!(matches!(line.push(b"\r"), Some(Line::Text(text)) if text.as_slice() == b"right"));
-        // Consent fault 359 (b)
+        // F-359 (b)
         let several = LineBuffer::default().push(b"key\rother\n");
         assert!(matches!(several, Some(Line::Several)));
-        // Consent fault 347
+        // F-347
         let mut line = LineBuffer::default();
         for _ in 0..=MAX_ANSWER_BYTES {
             assert!(line.push(b"a").is_none());

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn times_have_the_form_of_rfc_3339() {
-        // Consent fault 308
+        // F-308
         for (text, seconds) in [
             ("1970-01-01T00:00:00Z", 0),
             ("1970-01-01T01:00:00+01:00", 0),
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_year_9999_is_the_latest_time() {
-        // Consent fault 308
+        // F-308
         for text in ["9999-12-31T23:59:59Z", "9999-12-31T00:00:00-12:00"] {
             assert_eq!(parse_time(text), Some(Timestamp::MAX), "{text}");
         }

@@ -93,7 +93,7 @@ fn the_documented_connector_loads() {
 
 #[test]
 fn mistakes_in_a_connector_are_reported_with_field_and_remedy() {
-    // fault 301
+    // F-301
     for (from, to, field) in [
         ("slug: notes", "slug: Notes", "slug"),
         ("slug: notes\n", "", "slug"),

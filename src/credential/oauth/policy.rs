@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_refresh_follows_another_after_ten_seconds() {
-        // Consent fault 325; refreshed at, now, wait.
+        // F-325; refreshed at, now, wait.
         for (refreshed_at, now, wait) in [(0, 0, 10), (0, 4, 6), (0, 10, 0), (0, 99, 0), (9, 0, 0)]
         {
             let until = until_refresh_allowed(Some(at(refreshed_at)), at(now));

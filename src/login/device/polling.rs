@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn polls_are_never_closer_than_the_interval() {
-        // Consent fault 348
+        // F-348
         let wait = |schedule: &PollSchedule| schedule.wait().as_millis();
         assert_eq!(wait(&PollSchedule::new(None)), 6_000);
         assert_eq!(wait(&PollSchedule::new(Some(0))), 6_000);

@@ -87,7 +87,7 @@ fn the_start_link_works_again_for_the_same_browser_only() {
     let mut login = Login::opened();
     let cookie = login.cookie.clone();
     assert_eq!(login.open(Some(&format!("a=b; {cookie}; c=d"))), "start");
-    // Consent fault 336
+    // F-336
     assert_eq!(login.open(None), "taken");
     assert_eq!(login.open(Some(&cookie)), "taken");
     let query = login.query.clone();
@@ -97,7 +97,7 @@ fn the_start_link_works_again_for_the_same_browser_only() {
 
 #[test]
 fn a_second_client_ends_the_login_until_the_grant_is_stored() {
-    // Consent fault 336: another process opens the link after the callback.
+    // F-336: another process opens the link after the callback.
     let mut login = Login::opened();
     let query = login.query.clone();
     assert_eq!(name(&login.call_back(&query)), "code");
@@ -120,7 +120,7 @@ fn the_callback_is_accepted_once() {
     let accepted = login.call_back(&query);
     assert!(matches!(&accepted, Decision::Accept(Callback::Code(code))
         if code.as_str() == "the-code"));
-    // Consent fault 335: repeated with the cookie, and after the browser has dropped it.
+    // F-335: repeated with the cookie, and after the browser has dropped it.
     assert_eq!(name(&login.call_back(&query)), "gone");
     let request = navigation("/callback", &query);
     assert_eq!(name(&login.gate.answer(&request)), "gone");
@@ -130,7 +130,7 @@ fn the_callback_is_accepted_once() {
 
 #[test]
 fn the_error_of_the_provider_is_returned() {
-    // Consent fault 333
+    // F-333
     let mut login = Login::opened();
     let query = login.query.replace("code=the-code", "error=access_denied");
     let accepted = login.call_back(&query);
@@ -140,7 +140,7 @@ fn the_error_of_the_provider_is_returned() {
 
 #[test]
 fn a_request_that_no_browser_sends_changes_nothing() {
-    // Consent fault 334, 341
+    // F-334, F-341
     let mut login = Login::opened();
     let (start, query, cookie) = (
         login.start.clone(),
@@ -175,7 +175,7 @@ fn a_request_that_no_browser_sends_changes_nothing() {
 
 #[test]
 fn a_callback_needs_the_cookie_and_the_state() {
-    // Consent fault 334
+    // F-334
     let mut login = Login::opened();
     let query = login.query.clone();
     let cookie = login.cookie.clone();
@@ -217,7 +217,7 @@ fn a_callback_before_the_start_link_is_opened_is_wrong() {
 
 #[test]
 fn the_issuer_is_compared_byte_for_byte() {
-    // Consent fault 338
+    // F-338
     let mut login = Login::with_issuer(Some("https://as.test"));
     login.open(None);
     let query = login.query.clone();

@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn localhost_is_bound_on_one_port_for_each_family() {
-        // Consent fault 340 (b): a machine without IPv6 has one listener.
+        // F-340 (b): a machine without IPv6 has one listener.
         let bound = BoundLoopback::bind(&uri(LoopbackHost::Localhost), None).unwrap();
         let port = bound.port();
         assert!((1..=2).contains(&bound.listeners.len()));
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_configured_port_is_never_replaced() {
-        // Consent fault 340 (a)
+        // F-340 (a)
         let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = other.local_addr().unwrap().port();
         for host in [LoopbackHost::Localhost, LoopbackHost::Ipv4] {

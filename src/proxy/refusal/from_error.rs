@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_consent_is_a_matter_of_a_person() {
-        // Consent fault 304
+        // F-304
         let connection = ConnectionId::parse("github").unwrap();
         let unavailable = Unavailable {
             reason: Reason::NeedsConsent(ConsentReason::NeverConnected),

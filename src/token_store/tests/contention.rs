@@ -13,7 +13,7 @@ use crate::token_store::{LOCK_RETRY_INTERVAL, LOCK_TIMEOUT, LockError, StoredGra
 
 #[test]
 fn a_lock_that_is_held_is_busy_after_the_timeout() {
-    // Consent fault 316
+    // F-316
     assert_eq!(LOCK_TIMEOUT, Duration::from_secs(15));
     assert_eq!(LOCK_RETRY_INTERVAL, Duration::from_millis(100));
     let world = World::new();
@@ -43,7 +43,7 @@ fn a_lock_is_released_although_a_forked_process_has_its_file_open() {
 
 #[test]
 fn a_waiting_holder_gets_the_lock_and_reads_the_new_document() {
-    // Consent fault 315
+    // F-315
     let world = World::new();
     world.save(1);
     let reservation = world.lock().reserve().unwrap();
@@ -62,7 +62,7 @@ fn a_waiting_holder_gets_the_lock_and_reads_the_new_document() {
 
 #[test]
 fn many_threads_rotate_one_grant_without_losing_a_version() {
-    // Consent fault 315
+    // F-315
     const THREADS: u64 = 4;
     const ROTATIONS: u64 = 25;
     let world = World::new();
@@ -95,7 +95,7 @@ fn many_threads_rotate_one_grant_without_losing_a_version() {
 
 #[test]
 fn a_lock_file_that_is_removed_does_not_admit_a_second_spender() {
-    // Consent fault 314
+    // F-314
     let world = World::new();
     world.save(1);
     // Before the reservation, the holder notices that its lock protects nothing.
@@ -127,7 +127,7 @@ fn a_lock_file_that_is_removed_does_not_admit_a_second_spender() {
 
 #[test]
 fn a_directory_that_is_removed_is_noticed_and_used_when_it_is_back() {
-    // Consent fault 314
+    // F-314
     let world = World::new();
     world.save(1);
     let (moved, path) = (world.path("moved"), world.path("tokens"));

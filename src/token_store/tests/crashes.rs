@@ -50,7 +50,7 @@ const STEPS: &[(&str, &[libc::c_long], Recovery)] = &[
 
 #[test]
 fn a_kill_before_each_step_leaves_the_previous_or_the_next_document() {
-    // Consent faults 309, 310
+    // F-309, F-310
     for (index, (step, _, expected)) in STEPS.iter().enumerate() {
         let world = World::new();
         world.save(1);
@@ -68,7 +68,7 @@ fn a_kill_before_each_step_leaves_the_previous_or_the_next_document() {
 
 #[test]
 fn a_kill_at_any_moment_loses_no_document() {
-    // Consent faults 309, 310
+    // F-309, F-310
     let world = World::new();
     world.lock().reserve().unwrap().save(&consent()).unwrap();
     let (mut sequence, mut adopted, mut removed) = (1, 0, 0);
@@ -99,7 +99,7 @@ fn a_kill_at_any_moment_loses_no_document() {
 
 #[test]
 fn two_processes_rotate_one_grant_in_turns() {
-    // Consent fault 315
+    // F-315
     let world = World::new();
     world.save(1);
     let children = [(); 2].map(|()| start_child(world.directory.path(), None));

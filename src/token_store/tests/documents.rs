@@ -97,7 +97,7 @@ fn format_and_access_token_are_the_least_document() {
 
 #[test]
 fn a_file_that_is_not_strict_json_is_unusable() {
-    // Consent fault 305
+    // F-305
     let whole = text_with(&json!({"client": CLIENT, "refresh_token": "r"}));
     for length in 1..whole.len() {
         let cut = whole.get(..length).unwrap();
@@ -125,7 +125,7 @@ fn a_file_that_is_not_strict_json_is_unusable() {
 
 #[test]
 fn a_duplicate_key_is_refused_at_every_depth() {
-    // Consent fault 305
+    // F-305
     for members in [
         r#""access_token": "b""#,
         r#""\u0061ccess_token": "b""#,
@@ -152,7 +152,7 @@ fn a_duplicate_key_is_refused_at_every_depth() {
 
 #[test]
 fn a_wrong_grant_and_another_format_are_refused() {
-    // Consent fault 305
+    // F-305
     assert!(parse(text_with(&json!({"grant": "github"}))).is_ok());
     for grant in ["gitlab", "GitHub", ""] {
         let text = text_with(&json!({"grant": grant}));
@@ -176,7 +176,7 @@ fn a_wrong_grant_and_another_format_are_refused() {
 
 #[test]
 fn a_token_that_a_header_cannot_carry_is_refused() {
-    // Consent fault 307
+    // F-307
     let expected = "must be a string of 1 to 16,384 visible ASCII characters without spaces";
     for bad in [
         "",
@@ -202,7 +202,7 @@ fn a_token_that_a_header_cannot_carry_is_refused() {
 
 #[test]
 fn a_member_with_a_wrong_value_is_named() {
-    // Consent fault 308
+    // F-308
     let time = "a time of RFC 3339, such as `2026-11-28T10:00:00Z`";
     for (member, value, expected) in [
         ("expires_at", json!("tomorrow"), time),
@@ -244,7 +244,7 @@ fn a_member_with_a_wrong_value_is_named() {
 
 #[test]
 fn errors_contain_no_byte_of_a_value() {
-    // Consent fault 355
+    // F-355
     let secret = "gho_secretsecret";
     for text in [
         secret.to_owned(),

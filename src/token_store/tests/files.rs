@@ -24,7 +24,7 @@ fn unusable(world: &World) -> String {
 
 #[test]
 fn a_file_and_a_directory_can_be_absent() {
-    // Consent fault 304
+    // F-304
     let world = World::new();
     assert!(matches!(world.store.read(&github()), StoredFile::Absent));
     assert!(world.store.identify(&github()).is_none());
@@ -79,7 +79,7 @@ fn a_directory_in_memory_is_recognized() {
 
 #[test]
 fn something_else_in_the_place_of_the_file_is_unusable() {
-    // Consent fault 305. None of these may block.
+    // F-305. None of these may block.
     let world = World::new();
     let place = world.path("github.json");
     fs::create_dir(&place).unwrap();
@@ -104,7 +104,7 @@ fn something_else_in_the_place_of_the_file_is_unusable() {
 
 #[test]
 fn a_file_is_read_up_to_the_limit_only() {
-    // Consent fault 305
+    // F-305
     let world = World::new();
     let text = text_with(&json!({}));
     let padded = |length: usize| format!("{text}{}", " ".repeat(length - text.len()));
@@ -124,7 +124,7 @@ fn a_file_is_read_up_to_the_limit_only() {
 
 #[test]
 fn a_file_that_others_can_read_is_used_and_reported() {
-    // Consent fault 306
+    // F-306
     let world = World::new();
     world.save(1);
     for (mode, expected) in [(0o600, false), (0o640, false), (0o604, true), (0o644, true)] {
@@ -145,7 +145,7 @@ fn a_file_that_others_can_read_is_used_and_reported() {
 
 #[test]
 fn a_file_that_this_process_cannot_read_names_its_owner() {
-    // Consent fault 306
+    // F-306
     let world = World::new();
     world.save(1);
     let path = world.path("github.json");
@@ -160,7 +160,7 @@ fn a_file_that_this_process_cannot_read_names_its_owner() {
 
 #[test]
 fn a_read_only_directory_is_recognized_and_its_links_are_followed() {
-    // Consent fault 357, as far as reading goes: the files of a mounted Secret are links.
+    // F-357, as far as reading goes: the files of a mounted Secret are links.
     let world = World::new();
     fs::create_dir(world.path("..2026")).unwrap();
     world.write("..2026/github.json", text_with(&json!({})));

@@ -26,7 +26,7 @@ const SKIPPED: Option<i32> = Some(77);
 
 #[test]
 fn a_full_or_read_only_disk_is_noticed_in_advance() {
-    // Consent fault 312
+    // F-312
     if let Some(directory) = std::env::var_os(CHILD) {
         return check_in_child(PathBuf::from(directory));
     }
@@ -92,7 +92,7 @@ fn check_full(store: &TokenStore) {
     assert_eq!(error_number(error), Some(libc::ENOSPC));
     assert!(usable(store.read(&github())) == document(1));
     assert_eq!(names_in(store.path()), ["github.json", "github.lock"]);
-    // As in a Secret that is mounted (consent fault 357).
+    // As in a Secret that is mounted (F-357).
     let (file, target) = (store.file_path(&github()), store.path().join("target"));
     fs::rename(&file, target).unwrap();
     symlink("target", file).unwrap();

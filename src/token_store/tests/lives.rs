@@ -33,7 +33,7 @@ fn text(time: Timestamp) -> String {
 
 #[test]
 fn a_token_is_used_to_its_stated_end_and_never_longer_than_granted() {
-    // Consent fault 308: the clock moves by a day, either way.
+    // F-308: the clock moves by a day, either way.
     let hour = json!({"refreshed_at": text(at(0)), "expires_at": text(at(3600))});
     for members in [hour.clone(), refreshable(hour)] {
         assert_eq!(life(&members, at(0)), seconds(3600));
@@ -46,7 +46,7 @@ fn a_token_is_used_to_its_stated_end_and_never_longer_than_granted() {
 
 #[test]
 fn a_time_in_the_past_or_far_future_is_limited() {
-    // Consent fault 308
+    // F-308
     for past in ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z"] {
         let members = json!({"expires_at": past});
         assert_eq!(life(&members, at(0)), Some(Expired));
@@ -64,7 +64,7 @@ fn a_time_in_the_past_or_far_future_is_limited() {
 
 #[test]
 fn an_absent_end_is_a_day_with_a_refresh_token_and_none_without_one() {
-    // Consent fault 325
+    // F-325
     assert_eq!(life(&json!({}), at(0)), Some(Endless));
     let connected = json!({"connected_at": text(at(0))});
     assert_eq!(life(&connected, at(1000 * DAY)), Some(Endless));

@@ -39,7 +39,7 @@ fn whole() -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
-    // Consent fault 305
+    // F-305
     #[test]
     fn a_valid_document_is_equal_after_it_was_saved(
         edits in prop::collection::vec((0..400_usize, 0..4_usize, 0..PIECES.len()), 0..4)

@@ -23,7 +23,7 @@ fn reserved(mut bytes: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_process_that_was_killed_leaves_the_previous_or_the_next_document() {
-    // Consent faults 309, 310: each state that a kill can leave between two steps.
+    // F-309, F-310: each state that a kill can leave between two steps.
     let next = encoded(&document(3));
     let half = next.get(..next.len() / 2).unwrap().to_vec();
     let (adopted, lost) = (Recovery::Adopted, Recovery::RotationMayBeLost);
@@ -56,7 +56,7 @@ fn a_process_that_was_killed_leaves_the_previous_or_the_next_document() {
 
 #[test]
 fn the_first_document_is_adopted_without_a_file() {
-    // Consent fault 310
+    // F-310
     for in_place in [None, Some("cut of")] {
         let world = World::new();
         if let Some(content) = in_place {
@@ -70,7 +70,7 @@ fn the_first_document_is_adopted_without_a_file() {
 
 #[test]
 fn a_pending_document_that_is_not_newer_is_removed() {
-    // Consent faults 332, 346
+    // F-332, F-346
     let later = StoredGrant::from_consent(new_consent(), Some(&document(9)), at(60));
     for (in_place, pending) in [
         (document(3), document(3)),
@@ -89,7 +89,7 @@ fn a_pending_document_that_is_not_newer_is_removed() {
 
 #[test]
 fn a_pending_document_of_another_client_or_grant_is_removed() {
-    // Consent fault 303
+    // F-303
     let world = World::new();
     world.save(2);
     world.write(PENDING, encoded(&document(3)));
@@ -105,7 +105,7 @@ fn a_pending_document_of_another_client_or_grant_is_removed() {
 
 #[test]
 fn something_else_in_the_place_of_the_pending_file_does_not_block() {
-    // Consent fault 305
+    // F-305
     let world = World::new();
     world.save(2);
     let place = world.path(PENDING);
@@ -116,7 +116,7 @@ fn something_else_in_the_place_of_the_pending_file_does_not_block() {
     assert_eq!(world.lock().recovery(), Recovery::RotationMayBeLost);
     assert!(world.read() == document(2));
     fs::remove_file(world.path("elsewhere")).unwrap();
-    // A file that egressd cannot remove makes the store unwritable (consent fault 312).
+    // A file that egressd cannot remove makes the store unwritable (F-312).
     fs::create_dir(&place).unwrap();
     let error = world.store.lock(&github(), CLIENT, Duration::ZERO).err();
     assert!(matches!(error, Some(LockError::Unwritable(_))));
@@ -127,7 +127,7 @@ fn something_else_in_the_place_of_the_pending_file_does_not_block() {
 
 #[test]
 fn something_else_in_the_place_of_the_lock_file_makes_the_store_unwritable() {
-    // Consent fault 312
+    // F-312
     let world = World::new();
     let place = world.path("github.lock");
     let lock = || world.store.lock(&github(), CLIENT, Duration::ZERO).err();

@@ -75,7 +75,7 @@ fn a_document_that_is_too_large_leaves_the_previous_one() {
 
 #[test]
 fn a_rename_that_fails_is_completed_by_the_next_holder() {
-    // Consent fault 313
+    // F-313
     let world = World::new();
     world.save(1);
     let reservation = world.lock().reserve().unwrap();
@@ -96,7 +96,7 @@ fn a_rename_that_fails_is_completed_by_the_next_holder() {
 
 #[test]
 fn a_pending_file_that_is_replaced_is_not_renamed() {
-    // Consent fault 313
+    // F-313
     let world = World::new();
     world.save(1);
     let pending = world.path("github.json.pending");

@@ -17,7 +17,7 @@ fn parse(members: &Value) -> StoredGrant {
 
 #[test]
 fn the_later_consent_wins_and_then_the_higher_sequence() {
-    // Consent fault 332
+    // F-332
     let later = StoredGrant::from_consent(new_consent(), None, at(1));
     assert!(document(2).version() > consent().version());
     assert!(later.version() > document(9).version());
@@ -62,7 +62,7 @@ fn each_new_content_without_a_refresh_token_is_adopted() {
 
 #[test]
 fn a_backup_from_before_a_logout_does_not_undo_it() {
-    // Consent fault 332
+    // F-332
     let revoked = StoredGrant::revoked(Some(&document(3)), CLIENT.to_owned(), None, at(9));
     assert_eq!(
         document(3).compare_with_memory(&revoked),
@@ -74,7 +74,7 @@ fn a_backup_from_before_a_logout_does_not_undo_it() {
 
 #[test]
 fn a_new_consent_is_newer_even_if_the_clock_was_set_back() {
-    // Consent fault 346
+    // F-346
     let first = document(7);
     for now in [at(0), at(-86_400), Timestamp::MIN] {
         let second = StoredGrant::from_consent(new_consent(), Some(&first), now);
@@ -113,7 +113,7 @@ fn a_consent_keeps_seeds_and_unknown_members_only() {
 
 #[test]
 fn a_refresh_keeps_what_the_answer_lacks() {
-    // Consent fault 323
+    // F-323
     let first = consent().refused(RefusalReason::RefreshTokenRefused, at(1));
     let mut answer = tokens(2);
     answer.refresh_token = None;
@@ -147,7 +147,7 @@ fn a_refresh_keeps_what_the_answer_lacks() {
 
 #[test]
 fn a_configured_refresh_token_starts_a_grant() {
-    // Consent fault 331
+    // F-331
     let previous = document(5);
     let seeded = StoredGrant::from_seed(
         CLIENT.to_owned(),

@@ -121,7 +121,7 @@ fn the_method_of_a_connector_does_not_bind_a_public_client() {
 
 #[test]
 fn an_unknown_connector_is_a_problem() {
-    // fault 301
+    // F-301
     let problem = error(&world(&GITHUB.replace("github", "githb")));
     assert_eq!(
         (problem.code, &*problem.field),
@@ -138,7 +138,7 @@ fn an_unknown_connector_is_a_problem() {
 
 #[test]
 fn a_placeholder_without_a_value_is_a_problem() {
-    // fault 301
+    // F-301
     let salesforce = GITHUB.replace("github", "salesforce");
     let problem = error(&world(&salesforce));
     assert_eq!(problem.code, "open_placeholder");
@@ -344,7 +344,7 @@ fn a_value_is_written_into_the_urls_that_need_it() {
 
 #[test]
 fn values_that_cannot_be_used() {
-    // fault 360
+    // F-360
     for (arguments, expected) in [
         (vec!["salesforce"], "instance"),
         (vec!["gitlab", "--set", "host=a/b"], "host"),

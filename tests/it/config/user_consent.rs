@@ -277,7 +277,7 @@ const BROKEN: &[Broken] = &[
 
 #[test]
 fn a_broken_rule_is_a_problem_of_its_field() {
-    // fault 301
+    // F-301
     for (fields, code, field) in BROKEN {
         let problem = error(&one(fields));
         let path = format!("connection_details.http.oauth_user_consent.{field}");
@@ -299,13 +299,13 @@ fn a_refresh_token_alone_is_a_way_to_a_grant() {
         ("authorization_url", "-"),
         ("refresh_token", "{env: SEED}"),
     ]));
-    // fault 304
+    // F-304
     assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
 }
 
 #[test]
 fn a_grant_without_a_file_is_a_warning() {
-    // fault 304
+    // F-304
     let world = one(&[("grant", "shared")]);
     let warnings = loaded(&world).warnings;
     let [warning] = warnings.as_slice() else {
@@ -329,7 +329,7 @@ fn shared(more: &[(&'static str, &'static str)]) -> String {
 
 #[test]
 fn a_store_that_cannot_keep_single_use_tokens_is_a_warning_of_the_check() {
-    // fault 301
+    // F-301
     let check = |world: &World| {
         let settings = world.path("egressd.yaml");
         let settings = settings.to_str().unwrap();
@@ -353,7 +353,7 @@ fn a_store_that_cannot_keep_single_use_tokens_is_a_warning_of_the_check() {
 
 #[test]
 fn connections_that_share_a_grant_must_be_equal() {
-    // fault 302
+    // F-302
     let equal = world(&[("a", shared(&[])), ("b", shared(&[]))]);
     assert_eq!(loaded(&equal).connections.len(), 2);
     let other = world(&[
@@ -382,7 +382,7 @@ fn connections_that_share_a_grant_must_be_equal() {
 
 #[test]
 fn a_token_store_among_the_definitions_is_a_problem() {
-    // fault 301
+    // F-301
     for directory in [
         "connections",
         "connections/tokens",

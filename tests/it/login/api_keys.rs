@@ -30,7 +30,7 @@ fn command(program: &Program, arguments: &[&str]) -> Command {
 
 #[test]
 fn a_key_is_written_after_a_question() {
-    // Consent fault 359 (b)
+    // F-359 (b)
     let program = program(
         "bearer_token",
         json!({"token": {"file": "../secrets/api-token"}}),
@@ -51,7 +51,7 @@ fn a_key_is_written_after_a_question() {
 
 #[test]
 fn other_sources_and_kinds_are_usage_errors() {
-    // Consent fault 359 (a)
+    // F-359 (a)
     for (kind, credential, named) in [
         (
             "bearer_token",
@@ -74,7 +74,7 @@ fn other_sources_and_kinds_are_usage_errors() {
 
 #[test]
 fn an_existing_file_stays_if_it_is_not_replaced() {
-    // Consent fault 359 (c)
+    // F-359 (c)
     let credential = json!({"username": {"file": "../key/user"}, "password": {"file": "../key"}});
     let program = program("basic_auth", credential);
     fs::write(program.path("key"), "old").unwrap();

@@ -44,7 +44,7 @@ fn a_consent_is_confirmed_and_stored() {
     let call = world.provider.call(0);
     check_exchange(&opened, &call);
     let verifier = call.single_param("code_verifier").unwrap();
-    // Consent fault 355: no secret on the terminal's streams.
+    // F-355: no secret on the terminal's streams.
     for secret in [CLIENT_SECRET, verifier, "the-code", "access-1", "refresh-1"] {
         assert!(!format!("{ended:?}").contains(secret), "{secret}");
     }
@@ -85,7 +85,7 @@ fn check_answers(opened: &Opened) {
         assert_eq!(done.field(name), Some(value));
     }
     assert!(!done.body.contains("script"));
-    // Consent fault 335
+    // F-335
     assert_eq!(navigate(authority, &path, &opened.cookie).status, 410);
     assert_eq!(navigate(authority, &path, "").status, 410);
 }
@@ -118,7 +118,7 @@ fn the_credentials_of_the_client_are_tried_in_the_body() {
 
 #[test]
 fn a_refused_consent_leaves_the_stored_grant() {
-    // Consent fault 333
+    // F-333
     let world = LoginWorld::new(&json!({}));
     assert_eq!(world.login_yes(&[]).exit, Some(0));
     let before = fs::read(world.file()).unwrap();
@@ -134,7 +134,7 @@ fn a_refused_consent_leaves_the_stored_grant() {
 
 #[test]
 fn a_second_client_of_the_start_link_ends_the_login() {
-    // Consent fault 336: before the callback.
+    // F-336: before the callback.
     let world = LoginWorld::new(&json!({}));
     let mut login = world.login(&[]);
     let opened = login.open();
@@ -156,7 +156,7 @@ fn a_second_client_of_the_start_link_ends_the_login() {
 
 #[test]
 fn ten_thousand_wrong_requests_do_not_end_the_login() {
-    // Consent fault 334
+    // F-334
     const SENDERS: usize = 4;
     const ROUNDS: usize = 250;
     let world = LoginWorld::new(&json!({}));
@@ -184,7 +184,7 @@ fn ten_thousand_wrong_requests_do_not_end_the_login() {
         ),
         ("HEAD", right.clone(), good.clone()),
         ("GET", "/other".into(), good.clone()),
-        // Consent fault 341
+        // F-341
         (
             "GET",
             right.clone(),
@@ -220,7 +220,7 @@ fn ten_thousand_wrong_requests_do_not_end_the_login() {
 
 #[test]
 fn all_sockets_can_be_held_for_a_short_time_only() {
-    // Consent fault 337
+    // F-337
     let world = LoginWorld::new(&json!({}));
     let mut login = world.login(&[]);
     let link = login.wait_for_line("http://");
@@ -236,7 +236,7 @@ fn all_sockets_can_be_held_for_a_short_time_only() {
 
 #[test]
 fn the_issuer_of_the_callback_is_checked() {
-    // Consent fault 338
+    // F-338
     let world = LoginWorld::new(&json!({"issuer": "https://as.test"}));
     let mut login = world.login(&[]);
     let opened = login.open();
@@ -255,7 +255,7 @@ fn the_issuer_of_the_callback_is_checked() {
 
 #[test]
 fn a_signal_closes_the_listener_and_leaves_no_file() {
-    // Consent fault 339 (c)
+    // F-339 (c)
     let world = LoginWorld::new(&json!({}));
     let mut login = world.login(&[]);
     let opened = login.open();
@@ -269,7 +269,7 @@ fn a_signal_closes_the_listener_and_leaves_no_file() {
 
 #[test]
 fn a_configured_port_that_is_taken_is_reported() {
-    // Consent fault 340 (a)
+    // F-340 (a)
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let uri = format!("http://localhost:{port}/callback");
@@ -284,7 +284,7 @@ fn a_configured_port_that_is_taken_is_reported() {
 
 #[test]
 fn failures_of_the_token_endpoint_end_the_login() {
-    // Consent fault 342
+    // F-342
     for (what, sent, exit) in [
         ("<html>", TokenAnswer::status("200 OK", "", "<html>"), 1),
         (

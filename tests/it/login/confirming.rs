@@ -9,7 +9,7 @@ use super::world::{LoginWorld, answer};
 
 #[test]
 fn without_terminal_and_yes_nothing_is_opened() {
-    // Consent fault 358 (a)
+    // F-358 (a)
     let world = LoginWorld::new(&json!({}));
     let command = world.command("login", &["--no-browser", "api"]);
     let ended = Process::without_terminal(&command).end();
@@ -20,7 +20,7 @@ fn without_terminal_and_yes_nothing_is_opened() {
 
 #[test]
 fn another_account_needs_replace() {
-    // Consent fault 358 (b), 344
+    // F-358 (b), F-344
     let world = LoginWorld::with_provider(&json!({}), |call| match call.number {
         0 => answer(&json!({})),
         _ => answer(&json!({"account": "other", "access_token": "access-2"})),
@@ -60,7 +60,7 @@ fn a_usable_grant_is_replaced_after_a_question_only() {
 
 #[test]
 fn fewer_scopes_are_listed_and_need_a_flag() {
-    // Consent fault 358 (b)
+    // F-358 (b)
     let fields = json!({"scopes": "read:user repo openid"});
     let world = LoginWorld::new(&fields);
     let ended = world.login_yes(&[]);
@@ -74,7 +74,7 @@ fn fewer_scopes_are_listed_and_need_a_flag() {
 
 #[test]
 fn what_will_not_work_is_a_warning() {
-    // Consent fault 343, 350
+    // F-343, F-350
     let world = LoginWorld::with_provider(&json!({}), |_| {
         answer(&json!({
             "refresh_token": null, "scope": format!("read:user \u{202e}{}", "x".repeat(1000)),
@@ -100,7 +100,7 @@ fn what_will_not_work_is_a_warning() {
 
 #[test]
 fn a_store_that_cannot_be_written_is_reported_first() {
-    // Consent fault 345
+    // F-345
     let world = LoginWorld::new(&json!({}));
     fs::write(world.program.path("store"), "a file").unwrap();
     let ended = world.login(&[]).end();

@@ -19,7 +19,7 @@ fn world(fields: &Value, status: &'static str) -> LoginWorld {
 
 #[test]
 fn a_logout_revokes_both_tokens() {
-    // Consent fault 352 (a)
+    // F-352 (a)
     let world = world(&json!({"revocation_url": "/revoke"}), "200 OK");
     let ended = world.run("logout", &["api"]);
     assert_eq!(ended.exit, Some(0), "{ended:?}");
@@ -45,7 +45,7 @@ fn a_logout_revokes_both_tokens() {
 
 #[test]
 fn a_revocation_that_fails_changes_nothing() {
-    // Consent fault 352 (b)
+    // F-352 (b)
     for status in ["400 Bad Request", "503 Service Unavailable"] {
         let world = world(&json!({"revocation_url": "/revoke"}), status);
         let before = fs::read(world.file()).unwrap();
@@ -62,7 +62,7 @@ fn a_revocation_that_fails_changes_nothing() {
 
 #[test]
 fn without_a_revocation_url_the_file_is_marked() {
-    // Consent fault 352 (c)
+    // F-352 (c)
     let world = world(&json!({}), "200 OK");
     let ended = world.run("logout", &["api"]);
     assert_eq!(ended.exit, Some(0), "{ended:?}");
@@ -78,7 +78,7 @@ fn connections_shows_who_needs_a_consent() {
         let list: Value = serde_json::from_str(&ended.out).unwrap();
         (ended.exit, list["connections"][0].clone())
     };
-    // Consent fault 304
+    // F-304
     let (exit, api) = list(&world);
     assert_eq!(exit, Some(1));
     assert_eq!(
@@ -102,7 +102,7 @@ fn connections_shows_who_needs_a_consent() {
     for token in ["access-1", "refresh-1"] {
         assert!(!format!("{api}{ended:?}").contains(token));
     }
-    // Consent fault 305
+    // F-305
     fs::write(world.file(), "{").unwrap();
     let (exit, api) = list(&world);
     assert_eq!(exit, Some(1));

@@ -12,7 +12,7 @@ const REDIRECT_URI: &str = "https://app.test/callback";
 
 #[test]
 fn a_pasted_address_is_accepted_at_the_third_attempt() {
-    // Consent fault 347
+    // F-347
     let world = LoginWorld::new(&json!({"redirect_uri": REDIRECT_URI}));
     let mut login = world.login(&[]);
     let line = login.wait_for_line("https://");
@@ -39,7 +39,7 @@ fn a_pasted_address_is_accepted_at_the_third_attempt() {
 
 #[test]
 fn three_wrong_addresses_end_the_login() {
-    // Consent fault 347
+    // F-347
     let world = LoginWorld::new(&json!({}));
     let mut login = world.login(&["--paste"]);
     for _ in 0..3 {
@@ -66,7 +66,7 @@ fn device_world(polls: impl Fn(usize) -> TokenAnswer + Send + Sync + 'static) ->
 
 #[test]
 fn a_device_is_polled_until_the_person_has_decided() {
-    // Consent fault 348
+    // F-348
     let world = device_world(|number| match number {
         1 => TokenAnswer::error("428 Precondition Required", "authorization_pending"),
         _ => answer(&json!({})),
@@ -92,7 +92,7 @@ fn a_device_is_polled_until_the_person_has_decided() {
 
 #[test]
 fn a_denied_or_expired_device_code_ends_the_login() {
-    // Consent fault 348
+    // F-348
     for code in ["access_denied", "expired_token"] {
         let world = device_world(move |_| TokenAnswer::error("200 OK", code));
         let command = world.command("login", &["--yes", "api"]);

@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn scopes_are_compared_as_providers_write_them() {
-        // Consent fault 324
+        // F-324
         for (requested, granted, missing) in [
             ("read:user", "read:user", &[][..]),
             ("read write", "write,read", &[]),

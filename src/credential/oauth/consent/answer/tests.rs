@@ -43,7 +43,7 @@ fn an_answer_with_a_token_is_a_success() {
 
 #[test]
 fn codes_that_end_a_consent_do_so_at_every_status_but_429() {
-    // Consent fault 321
+    // F-321
     for code in [
         "invalid_grant",
         "bad_refresh_token",
@@ -70,7 +70,7 @@ fn other_errors_are_refusals_or_ambiguous() {
     use AnswerClass::{Ambiguous, Limited, Refused};
     let refused = Reason::Refused;
     for (status, body, expected, reason) in [
-        // Consent fault 322
+        // F-322
         (
             400,
             r#"{"error": "invalid_client"}"#,
@@ -92,7 +92,7 @@ fn other_errors_are_refusals_or_ambiguous() {
         (401, "", Refused, Reason::RefusedStatus(401)),
         (404, "<html>", Refused, Reason::RefusedStatus(404)),
         (429, "", Limited, Reason::Status(429)),
-        // Consent fault 318
+        // F-318
         (
             500,
             r#"{"error": "server_error"}"#,
@@ -130,7 +130,7 @@ fn other_errors_are_refusals_or_ambiguous() {
 
 #[test]
 fn tokens_have_the_form_of_header_values() {
-    // Consent fault 307
+    // F-307
     let long = "x".repeat(17 * 1024);
     for bad in ["", "a b", "a\\r\\n", "\\u00e9", "é", &long] {
         let body = format!(r#"{{"access_token": "{bad}"}}"#);
@@ -151,7 +151,7 @@ fn tokens_have_the_form_of_header_values() {
 
 #[test]
 fn token_types() {
-    // Consent fault 361
+    // F-361
     for kind in ["bearer", "Bearer", "bot", "user", ""] {
         granted(&format!(
             r#"{{"access_token": "t", "token_type": "{kind}"}}"#
@@ -166,7 +166,7 @@ fn token_types() {
 
 #[test]
 fn absent_refresh_tokens_and_lives() {
-    // Consent fault 323, 325
+    // F-323, F-325
     for absent in ["", r#", "refresh_token": null"#, r#", "refresh_token": """#] {
         let answer = granted(&format!(r#"{{"access_token": "t"{absent}}}"#));
         assert!(answer.refresh_token.is_none() && answer.expires_in.is_none());
@@ -204,7 +204,7 @@ fn tokens_are_at_the_pointer_or_at_the_top() {
 
 #[test]
 fn error_texts_are_cleaned_and_contain_no_secret() {
-    // Consent fault 350
+    // F-350
     let failed = |error: &str| {
         let body = format!(r#"{{"error": "{error}"}}"#);
         let failed = read_at("", 400, &body).err().unwrap();

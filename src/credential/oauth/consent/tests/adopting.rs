@@ -15,7 +15,7 @@ fn needs(reason: ConsentReason) -> Result<String, Reason> {
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_begins_and_ends_with_its_file() {
-    // Consent fault 304
+    // F-304
     let world = World::new();
     let grant = world.grant();
     assert_eq!(take(&grant).await, needs(ConsentReason::NeverConnected));
@@ -36,7 +36,7 @@ async fn a_grant_begins_and_ends_with_its_file() {
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_directory_ends_no_grant() {
-    // Consent fault 314
+    // F-314
     let world = World::new();
     world.log_in("first", Some(3600), Some("r1"));
     let grant = world.grant();
@@ -51,7 +51,7 @@ async fn a_missing_directory_ends_no_grant() {
 
 #[tokio::test(start_paused = true)]
 async fn the_result_of_another_process_is_adopted_without_a_request() {
-    // Consent fault 315
+    // F-315
     let world = World::new();
     world.log_in("old", Some(1), Some("r1"));
     sleep(Duration::from_secs(60)).await;
@@ -69,7 +69,7 @@ async fn the_result_of_another_process_is_adopted_without_a_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_login_during_a_refresh_wins() {
-    // Consent fault 346
+    // F-346
     let world = World::new();
     world.log_in("old", Some(1), Some("r1"));
     sleep(Duration::from_secs(60)).await;
@@ -90,7 +90,7 @@ async fn a_login_during_a_refresh_wins() {
 
 #[tokio::test(start_paused = true)]
 async fn a_file_of_another_client_is_not_used() {
-    // Consent fault 303
+    // F-303
     let world = World::new();
     world.log_in("first", Some(3600), Some("r1"));
     let other = World::with(|parameters| {
@@ -105,7 +105,7 @@ async fn a_file_of_another_client_is_not_used() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unusable_file_does_not_replace_a_good_version() {
-    // Consent fault 305
+    // F-305
     let world = World::new();
     let path = world.path("github.json");
     std::fs::write(&path, "{").unwrap();
@@ -122,7 +122,7 @@ async fn an_unusable_file_does_not_replace_a_good_version() {
 
 #[tokio::test(start_paused = true)]
 async fn a_restored_backup_is_replaced() {
-    // Consent fault 332
+    // F-332
     let world = World::new();
     world.log_in("old", Some(1), Some("r1"));
     let backup = std::fs::read(world.path("github.json")).unwrap();
@@ -140,7 +140,7 @@ async fn a_restored_backup_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_logout_ends_the_use_of_the_token() {
-    // Consent fault 353
+    // F-353
     let world = World::new();
     world.log_in("first", Some(3600), Some("r1"));
     let grant = world.grant();
@@ -155,7 +155,7 @@ async fn a_logout_ends_the_use_of_the_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_platform_delivers_access_tokens() {
-    // Consent fault 357
+    // F-357
     let world = World::new();
     let deliver = |token: &str| {
         let file = format!(r#"{{"format": "egressd-token/1", "access_token": "{token}"}}"#);

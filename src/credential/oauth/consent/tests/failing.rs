@@ -21,7 +21,7 @@ async fn expired() -> World {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_if_the_answer_could_not_be_saved() {
-    // Consent fault 312, 314
+    // F-312, F-314
     let world = expired().await;
     let grant = world.grant();
     look(&grant).await;
@@ -41,7 +41,7 @@ async fn nothing_is_sent_if_the_answer_could_not_be_saved() {
 
 #[tokio::test(start_paused = true)]
 async fn the_old_token_serves_while_the_store_cannot_be_written() {
-    // Consent fault 312
+    // F-312
     let world = World::new();
     world.log_in("old", Some(1000), Some("r1"));
     let grant = world.grant();
@@ -61,7 +61,7 @@ async fn the_old_token_serves_while_the_store_cannot_be_written() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_cannot_be_saved_is_used_and_saved_later() {
-    // Consent fault 313
+    // F-313
     let world = expired().await;
     world.reply([Tokens("new", Some(3600), Some("r2"))]);
     world.before_answer(world.breaker());
@@ -77,7 +77,7 @@ async fn an_answer_that_cannot_be_saved_is_used_and_saved_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_final_only_if_it_is_confirmed() {
-    // Consent fault 319
+    // F-319
     let world = expired().await;
     world.reply([ended(), Tokens("new", Some(3600), Some("r2"))]);
     let grant = world.grant();
@@ -89,7 +89,7 @@ async fn a_refusal_is_final_only_if_it_is_confirmed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_confirmed_refusal_is_stored_and_nothing_more_is_sent() {
-    // Consent fault 320
+    // F-320
     let world = expired().await;
     world.reply([ended(), ended()]);
     let grant = world.grant();
@@ -129,7 +129,7 @@ async fn requests_are_forwarded_while_the_access_token_is_usable() {
 
 #[tokio::test(start_paused = true)]
 async fn an_ambiguous_refresh_is_repeated_with_the_same_token() {
-    // Consent fault 318
+    // F-318
     let world = expired().await;
     world.reply([
         ambiguous(),
@@ -147,7 +147,7 @@ async fn an_ambiguous_refresh_is_repeated_with_the_same_token() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_can_be_lost_by_an_ambiguous_refresh_or_a_crash() {
-    // Consent fault 311
+    // F-311
     for crashes in [false, true] {
         let world = expired().await;
         if crashes {
@@ -167,7 +167,7 @@ async fn a_rotation_can_be_lost_by_an_ambiguous_refresh_or_a_crash() {
 
 #[tokio::test(start_paused = true)]
 async fn other_refusals_keep_the_grant_and_back_off() {
-    // Consent fault 322
+    // F-322
     let world = expired().await;
     let refused = || {
         Failure(
@@ -195,7 +195,7 @@ async fn other_refusals_keep_the_grant_and_back_off() {
 
 #[tokio::test(start_paused = true)]
 async fn reusable_tokens_need_no_store() {
-    // Consent fault 330
+    // F-330
     let world = World::with(|parameters| {
         parameters.rotation = Rotation::Reusable;
         let seed = Secret::new(b"seed".to_vec(), SecretSource::Inline);
@@ -220,7 +220,7 @@ async fn reusable_tokens_need_no_store() {
 
 #[tokio::test(start_paused = true)]
 async fn a_configured_refresh_token_starts_the_grant_once() {
-    // Consent fault 331
+    // F-331
     let world = World::with(|parameters| {
         let seed = Secret::new(b"seed".to_vec(), SecretSource::Inline);
         parameters.refresh_token = Some(seed.unwrap());

@@ -22,7 +22,7 @@ async fn a_usable_stored_token_is_used_without_a_request() {
 
 #[tokio::test(start_paused = true)]
 async fn one_refresh_serves_all_requests_and_is_saved_before_it_is_used() {
-    // Consent fault 328
+    // F-328
     let world = World::new();
     world.log_in("old", Some(1), Some("r1"));
     sleep(Duration::from_secs(60)).await;
@@ -58,7 +58,7 @@ async fn a_token_is_refreshed_in_the_background_while_it_is_used() {
     sleep(Duration::from_secs(900)).await;
     assert_eq!(world.sent(), ["r1"]);
     assert_eq!(take(&grant).await.unwrap(), "new");
-    // Consent fault 323: without a new refresh token, the old one stays.
+    // F-323: without a new refresh token, the old one stays.
     assert_eq!(world.file()["refresh_token"], "r1");
     // Nobody uses the new one, so it is not refreshed.
     let idle = world.grant();
@@ -70,7 +70,7 @@ async fn a_token_is_refreshed_in_the_background_while_it_is_used() {
 
 #[tokio::test(start_paused = true)]
 async fn refreshes_are_at_least_ten_seconds_apart_also_after_a_restart() {
-    // Consent fault 325 (c)
+    // F-325 (c)
     let world = World::new();
     world.log_in("old", Some(0), Some("r"));
     world.reply((0..3).map(|_| Tokens("once", Some(0), None)));
@@ -89,7 +89,7 @@ async fn refreshes_are_at_least_ten_seconds_apart_also_after_a_restart() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_without_an_end_needs_no_refresh() {
-    // Consent fault 325 (b)
+    // F-325 (b)
     let world = World::new();
     world.log_in("endless", None, None);
     let grant = world.grant();
@@ -97,7 +97,7 @@ async fn a_token_without_an_end_needs_no_refresh() {
     sleep(Duration::from_secs(400 * 24 * 3600)).await;
     assert_eq!(take(&grant).await.unwrap(), "endless");
     assert_eq!(grant.status().expires_at, None);
-    // Consent fault 326: an agent cannot end it with a 401.
+    // F-326: an agent cannot end it with a 401.
     let token = grant.cached_token().unwrap();
     for _ in 0..3 {
         assert!(grant.retry_token(&token).await.is_none());
@@ -110,7 +110,7 @@ async fn a_token_without_an_end_needs_no_refresh() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_stated_life_a_token_is_used_for_a_day() {
-    // Consent fault 325 (a)
+    // F-325 (a)
     let world = World::new();
     world.log_in("first", None, Some("r"));
     let grant = world.grant();
@@ -123,7 +123,7 @@ async fn without_a_stated_life_a_token_is_used_for_a_day() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_never_prolongs_a_life() {
-    // Consent fault 308
+    // F-308
     let world = World::new();
     world.log_in("old", Some(3600), Some("r"));
     let day = 24 * 3600;
@@ -143,7 +143,7 @@ async fn a_clock_that_is_set_never_prolongs_a_life() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_always_refuses_causes_one_refresh_in_five_minutes() {
-    // Consent fault 326
+    // F-326
     let world = World::new();
     world.log_in("first", Some(36_000), Some("r1"));
     world.reply([
@@ -166,7 +166,7 @@ async fn an_upstream_that_always_refuses_causes_one_refresh_in_five_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_grant_that_is_revoked_at_the_provider_needs_a_login() {
-    // Consent fault 327
+    // F-327
     let world = World::new();
     world.log_in("first", Some(36_000), Some("r1"));
     world.reply([ended(), ended()]);
