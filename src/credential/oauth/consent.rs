@@ -1,7 +1,7 @@
 //! Grants that a person has consented to (RFC 6749 §4.1 and §6). `serve` performs the refresh
 //! token grant only; `egressd login` obtains the consent.
 //!
-//! `ConsentSource` keeps what is known about one grant (`memory`), and adopts what other
+//! `ConsentSource` keeps what is known about one grant (`memory`, `shared`), and adopts what other
 //! processes save. `refresh` obtains a token: it reserves space in the token store, spends the
 //! refresh token, saves the answer and only then uses it; `later` saves an answer that could not
 //! be saved at once.
@@ -19,9 +19,12 @@ mod memory;
 mod refresh;
 pub mod request;
 pub mod scopes;
+mod shared;
 mod source;
+mod spend_gate;
 mod status;
 
+pub(super) use shared::SharedMemories;
 pub(super) use source::{ConsentSource, SourceParts};
 pub use status::{ConnectionStatus, StatusName};
 

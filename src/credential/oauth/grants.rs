@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::consent::{ConsentSource, SourceParts};
+use super::consent::{ConsentSource, SharedMemories, SourceParts};
 use super::consent_watch::watch_grants;
 use super::endpoint::TokenEndpoint;
 use super::grant::{Grant, GrantSource};
@@ -32,10 +32,6 @@ const PREFETCH_AFTER: Duration = Duration::from_secs(1);
 /// send their requests together.
 const PREFETCH_SPREAD: Duration = Duration::from_secs(2);
 
-/// The time that the process waits at its end for the answer to a refresh. It is longer than a
-/// token request, which takes at most 10 s.
-const LAST_ANSWERS: Duration = Duration::from_secs(11);
-
 /// The grants that connections have requested so far.
 pub struct Grants {
     client: Arc<Client>,
@@ -43,6 +39,9 @@ pub struct Grants {
     clock: Clock,
     store: Option<TokenStore>,
     by_fingerprint: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
+    /// Grants that no connection uses any longer, until their documents are saved.
+    leaving: Mutex<Vec<Arc<Grant>>>,
+    memories: SharedMemories,
     /// The counters of token requests, which exist before their grant.
     counters: Mutex<HashMap<[u8; 32], Arc<TokenCounters>>>,
     problems: ProblemLog,
@@ -58,6 +57,8 @@ impl Grants {
             clock: Clock::system(),
             store: None,
             by_fingerprint: Mutex::default(),
+            leaving: Mutex::default(),
+            memories: SharedMemories::default(),
             counters: Mutex::default(),
             problems: ProblemLog::off(),
             guard: Arc::new(ReflectionGuard::new(ProblemLog::off())),
@@ -117,6 +118,7 @@ impl Grants {
             let reporter = Arc::new(TokenReporter::new(self.problems.clone()));
             let parts = SourceParts {
                 store,
+                memory: self.memories.get_or_create(consent.parameters()),
                 runtime: self.runtime.clone(),
                 clock: self.clock.clone(),
                 reporter: Arc::clone(&reporter),
@@ -153,12 +155,12 @@ impl Grants {
     /// Completes the refreshes under way, and saves what is only in memory.
     pub(in crate::credential) async fn finish(&self) {
         let mut under_way = JoinSet::new();
-        for grant in self.consent_grants() {
+        let leaving = std::mem::take(&mut *self.leaving.lock());
+        for grant in self.consent_grants().into_iter().chain(leaving) {
             // At once, so that many slow token endpoints delay the stop no longer than one.
             under_way.spawn(async move {
                 if let Some(consent) = grant.consent() {
-                    consent.wait_until_saved(LAST_ANSWERS).await;
-                    consent.save_at_shutdown().await;
+                    consent.finish().await;
                 }
             });
         }
@@ -171,13 +173,22 @@ impl Grants {
         grants.cloned().collect()
     }
 
-    /// Drops all grants except these, with their tokens.
+    /// Drops all grants except these, with their tokens. A grant with a document that is not saved
+    /// yet ends later.
     pub(in crate::credential) fn retain_live(&self, fingerprints: &HashSet<[u8; 32]>) {
+        let has_unsaved = |grant: &Arc<Grant>| grant.consent().is_some_and(|it| it.has_unsaved());
+        let mut leaving = self.leaving.lock();
+        leaving.retain(has_unsaved);
         let mut grants = self.by_fingerprint.lock();
         grants.retain(|fingerprint, grant| {
             let kept = fingerprints.contains(fingerprint);
             if !kept {
                 grant.drop_token(None);
+                leaving.extend(
+                    Some(&*grant)
+                        .filter(|grant| has_unsaved(grant))
+                        .map(Arc::clone),
+                );
             }
             kept
         });

@@ -7,12 +7,15 @@ use crate::credential::oauth::policy::MAX_BACKOFF;
 
 /// The longest wait for the lock at shutdown.
 const LAST_LOCK: Duration = Duration::from_secs(1);
+/// The time that the process waits at its end for the answer to a refresh. It is longer than a
+/// token request, which takes at most 10 s.
+const LAST_ANSWER: Duration = Duration::from_secs(11);
 
 impl ConsentSource {
     /// Starts a task that saves the document in memory, unless one is under way: after 1 s,
     /// doubling to 60 s.
     pub(super) fn save_later(&self) {
-        if std::mem::replace(&mut *self.saving_later.lock(), true) {
+        if std::mem::replace(&mut *self.shared.saving_later.lock(), true) {
             return;
         }
         self.spawn(|this| async move {
@@ -29,8 +32,15 @@ impl ConsentSource {
         });
     }
 
-    /// Saves the document in memory if that is needed, for the last time.
-    pub(in crate::credential::oauth) async fn save_at_shutdown(&self) {
+    /// Returns whether this process holds a document that is not in the store, or soon may.
+    pub(in crate::credential::oauth) fn has_unsaved(&self) -> bool {
+        self.spend_gate.is_spending() || self.memory().is_unsaved
+    }
+
+    /// Waits for the answer to a refresh under way, begins no other one, and saves the document in
+    /// memory if that is needed.
+    pub(in crate::credential::oauth) async fn finish(&self) {
+        let _elapsed = tokio::time::timeout(LAST_ANSWER, self.spend_gate.close()).await;
         if self.memory().is_unsaved {
             self.save_unsaved(LAST_LOCK).await;
         }
@@ -39,7 +49,7 @@ impl ConsentSource {
     /// Saves the document in memory. Returns `true` if nothing is left to be saved.
     async fn save_unsaved(&self, patience: Duration) -> bool {
         if !self.memory().is_unsaved {
-            *self.saving_later.lock() = false;
+            *self.shared.saving_later.lock() = false;
             return true;
         }
         let Ok(held) = self.lock(patience).await else {
@@ -58,7 +68,7 @@ impl ConsentSource {
             document
         };
         let Some(document) = document else {
-            *self.saving_later.lock() = false;
+            *self.shared.saving_later.lock() = false;
             self.run_blocking(move || drop(held)).await;
             return true;
         };
@@ -80,7 +90,7 @@ impl ConsentSource {
             memory.is_unsaved = false;
         }
         let is_done = !memory.is_unsaved;
-        *self.saving_later.lock() = !is_done;
+        *self.shared.saving_later.lock() = !is_done;
         is_done
     }
 }

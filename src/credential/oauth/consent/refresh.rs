@@ -5,7 +5,6 @@
 //! saved, or if saving has failed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::answer::{AnswerClass, TokenAnswer};
 use super::endpoint::{RefreshFailure, RefreshRequest, ReusableTokens, SpendPermit};
@@ -123,7 +122,11 @@ impl ConsentSource {
             auth: client_auth(self.parameters(), document.client_auth()),
             permit,
         };
-        let _spending = Spending::begin(self);
+        let Some(_spending) = self.spend_gate.enter() else {
+            // The process is stopping, so no request waits for the token.
+            self.release(reservation).await;
+            return std::future::pending().await;
+        };
         let answered = self.endpoint.refresh(request).await;
         self.counters.record(answered.is_ok());
         let spent = Spent {
@@ -309,28 +312,6 @@ impl ConsentSource {
     /// tokens needs no store.
     fn saves_later(&self) -> bool {
         ReusableTokens::from_parameters(self.parameters()).is_none()
-    }
-
-    /// Waits until no refresh token is being spent, at most for this time.
-    pub(in crate::credential::oauth) async fn wait_until_saved(&self, patience: Duration) {
-        let mut spending = self.spending.subscribe();
-        let _elapsed = tokio::time::timeout(patience, spending.wait_for(|is| !is)).await;
-    }
-}
-
-/// Marks the time in which a refresh token is spent.
-struct Spending<'a>(&'a ConsentSource);
-
-impl<'a> Spending<'a> {
-    fn begin(source: &'a ConsentSource) -> Self {
-        source.spending.send_replace(true);
-        Self(source)
-    }
-}
-
-impl Drop for Spending<'_> {
-    fn drop(&mut self) {
-        self.0.spending.send_replace(false);
     }
 }
 

@@ -7,13 +7,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::endpoint::{HttpRefreshEndpoint, RefreshEndpoint};
 use super::memory::{Adoption, FileProblem, GrantFacts, Memory, Moment, Observation, Seed};
+use super::shared::SharedMemory;
+use super::spend_gate::SpendGate;
 use crate::clock::Clock;
 use crate::credential::oauth::policy;
 use crate::credential::oauth::reporter::TokenReporter;
@@ -22,8 +23,8 @@ use crate::credential::unavailable::{ConsentReason, Reason};
 use crate::domain::auth::{ConsentParameters, Rotation, UserConsent, seed_hash};
 use crate::telemetry::metrics::TokenCounters;
 use crate::token_store::{
-    FileIdentity, HeldGrant, LOCK_RETRY_INTERVAL, LOCK_TIMEOUT, LockError, StoreError, StoredFile,
-    StoredGrant, TokenStore, TokenText,
+    HeldGrant, LOCK_RETRY_INTERVAL, LOCK_TIMEOUT, LockError, StoreError, StoredFile, StoredGrant,
+    TokenStore, TokenText,
 };
 use crate::upstream::Client;
 
@@ -33,6 +34,7 @@ pub(super) type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// The parts that a source is made of.
 pub(in crate::credential::oauth) struct SourceParts {
     pub(in crate::credential::oauth) store: TokenStore,
+    pub(in crate::credential::oauth) memory: Arc<SharedMemory>,
     pub(in crate::credential::oauth) runtime: Handle,
     pub(in crate::credential::oauth) clock: Clock,
     pub(in crate::credential::oauth) reporter: Arc<TokenReporter>,
@@ -52,13 +54,8 @@ pub(in crate::credential::oauth) struct ConsentSource {
     wall_clock: WallClock,
     pub(in crate::credential::oauth) reporter: Arc<TokenReporter>,
     pub(in crate::credential::oauth) counters: Arc<TokenCounters>,
-    memory: Mutex<Memory>,
-    /// The identity of the file when it was read last.
-    seen: Mutex<Option<FileIdentity>>,
-    /// `true` from the moment at which a refresh token is sent until its successor is saved.
-    pub(super) spending: watch::Sender<bool>,
-    /// `true` while a task saves the document in memory.
-    pub(super) saving_later: Mutex<bool>,
+    pub(super) shared: Arc<SharedMemory>,
+    pub(super) spend_gate: SpendGate,
     /// The number of 401 responses in a row after which no other token was obtained.
     pub(in crate::credential::oauth) refusals: AtomicU32,
 }
@@ -94,10 +91,8 @@ impl ConsentSource {
             wall_clock,
             reporter: parts.reporter,
             counters: parts.counters,
-            memory: Mutex::default(),
-            seen: Mutex::default(),
-            spending: watch::Sender::new(false),
-            saving_later: Mutex::new(false),
+            shared: parts.memory,
+            spend_gate: SpendGate::new(),
             refusals: AtomicU32::new(0),
         })
     }
@@ -107,7 +102,7 @@ impl ConsentSource {
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock()
+        self.shared.memory.lock()
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -188,7 +183,7 @@ impl ConsentSource {
         }
         let grant = &self.parameters().grant;
         let identity = self.store.identify(grant);
-        let is_unchanged = match (*self.seen.lock(), identity) {
+        let is_unchanged = match (*self.shared.seen.lock(), identity) {
             (Some(seen), Some(now)) => seen.is_unchanged(&now),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
@@ -197,7 +192,7 @@ impl ConsentSource {
             return;
         }
         let file = self.store.read(grant);
-        *self.seen.lock() = match &file {
+        *self.shared.seen.lock() = match &file {
             StoredFile::Usable { identity, .. } => Some(*identity),
             StoredFile::DirectoryUnavailable(_) | StoredFile::Absent | StoredFile::Unusable(_) => {
                 identity

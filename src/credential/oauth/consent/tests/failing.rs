@@ -1,5 +1,6 @@
 //! Refreshes that fail, and stores that cannot be written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -73,6 +74,37 @@ async fn an_answer_that_cannot_be_saved_is_used_and_saved_later() {
     assert_eq!(world.file()["refresh_token"], "r2");
     assert_eq!(status(&grant), (Connected, None));
     assert_eq!(world.sent(), ["r1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_definition_keeps_a_document_that_is_not_saved() {
+    // Consent fault 313
+    let world = expired().await;
+    world.reply([Tokens("new", Some(3600), Some("r2"))]);
+    world.before_answer(world.breaker());
+    let memory = Arc::default();
+    let old = world.grant_with(Arc::clone(&memory));
+    assert_eq!(take(&old).await.unwrap(), "new");
+    let changed = world.grant_with(memory);
+    assert_eq!(take(&changed).await.unwrap(), "new");
+    assert_eq!(status(&changed), (Connected, Some("unsaved")));
+    world.mend_store();
+    changed.consent().unwrap().finish().await;
+    assert_eq!(world.file()["refresh_token"], "r2");
+    assert_eq!(status(&changed), (Connected, None));
+    assert_eq!(world.sent(), ["r1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refresh_begins_while_the_process_stops() {
+    let world = expired().await;
+    world.reply([Tokens("new", Some(3600), Some("r2"))]);
+    let grant = world.grant();
+    grant.consent().unwrap().finish().await;
+    let waited = tokio::time::timeout(Duration::from_secs(60), take(&grant));
+    waited.await.unwrap_err();
+    assert_eq!(world.sent(), Vec::<String>::new());
+    assert_eq!(world.file()["refresh_token"], "r1");
 }
 
 #[tokio::test(start_paused = true)]

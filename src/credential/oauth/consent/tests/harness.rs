@@ -20,6 +20,7 @@ use crate::credential::oauth::consent::answer::{AnswerClass, FailedAnswer, Token
 use crate::credential::oauth::consent::endpoint::{
     RefreshEndpoint, RefreshFailure, RefreshFuture, RefreshRequest,
 };
+use crate::credential::oauth::consent::shared::SharedMemory;
 use crate::credential::oauth::consent::source::{ConsentSource, SourceParts};
 use crate::credential::oauth::grant::{Grant, GrantSource};
 use crate::credential::oauth::reporter::TokenReporter;
@@ -137,11 +138,17 @@ impl World {
 
     /// Returns a grant as a process has it after its start.
     pub(super) fn grant(&self) -> Arc<Grant> {
+        self.grant_with(Arc::default())
+    }
+
+    /// Returns a grant that shares its memory with others.
+    pub(super) fn grant_with(&self, memory: Arc<SharedMemory>) -> Arc<Grant> {
         let start = self.start;
         let clock = Clock::from_fn(move || start.elapsed());
         let reporter = Arc::new(TokenReporter::new(ProblemLog::off()));
         let parts = SourceParts {
             store: self.store.clone(),
+            memory,
             runtime: Handle::current(),
             clock: clock.clone(),
             reporter: Arc::clone(&reporter),
