@@ -139,8 +139,8 @@ impl Credentials {
 
     /// Returns the status of a connection. Reads no file and sends nothing.
     pub fn connection_status(&self, connection: &Connection) -> ConnectionStatus {
-        if !connection.enabled {
-            return ConnectionStatus::DISABLED;
+        if let Some(disabled) = ConnectionStatus::disabled(connection) {
+            return disabled;
         }
         let grant = self.find_grant(connection);
         grant.map_or(ConnectionStatus::CONNECTED, |grant| {

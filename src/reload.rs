@@ -18,7 +18,6 @@ use crate::config::{
     self, LoadAttempt, LoadOptions, Loaded, Problem, ResourcesExhausted, Severity, SourceFiles,
     StartupSettings,
 };
-use crate::domain::Auth;
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::{PublishedSnapshot, Snapshot};
 use crate::telemetry::problem_log::ConfigProblem;
@@ -162,8 +161,7 @@ impl Reload {
         }
         let snapshot = self.targets.published.current();
         let mut entries = snapshot.entries().iter().filter(|entry| entry.is_live());
-        let is_needed =
-            entries.any(|entry| matches!(entry.connection.auth, Auth::OauthUserConsent(_)));
+        let is_needed = entries.any(|entry| entry.connection.auth.consent().is_some());
         if is_needed && store.is_dir() {
             last.is_store_reported = true;
             self.log_event(Event::StoreOutOfReach);

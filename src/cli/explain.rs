@@ -6,16 +6,22 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::check::{Format, Secrets};
 use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
-use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load};
-use crate::domain::ConnectionId;
+use crate::config::{
+    self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load,
+};
+use crate::credential::oauth::ConnectionStatus;
+use crate::domain::{Connection, ConnectionId};
 use crate::proxy::explain::{
-    ExplainOutcome, ExplainedRefusal, Explanation, RequestInput, ServedAddresses, explain,
+    ExplainOutcome, ExplainedRefusal, ExplainedStatus, Explanation, RequestInput, ServedAddresses,
+    explain,
 };
 use crate::snapshot::Snapshot;
+use crate::token_store::TokenStore;
 use listener::{explained_listener, tcp_port, unknown_port_note};
 
 const AFTER_HELP: &str = "\
@@ -65,12 +71,13 @@ impl Explain {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
+        let values = self.secrets.into();
         let names_nothing = self.config.is_none() && self.paths.is_empty();
         let loaded = match load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
                 connections: self.paths,
-                secrets: self.secrets.into(),
+                secrets: values,
                 ..SettingsOverrides::default()
             },
             environment,
@@ -100,10 +107,17 @@ impl Explain {
             target: &self.target,
             headers: &self.headers,
         };
-        let explained = match explain(request, served, &snapshot) {
+        let mut explained = match explain(request, served, &snapshot) {
             Ok(explained) => explained,
             Err(invalid) => return report_invalid(self.format, invalid.to_string(), streams),
         };
+        if let ExplainOutcome::Forwarded(forwarded) = &mut explained
+            && values == SecretValues::Read
+        {
+            let entry = snapshot.find(&forwarded.connection);
+            let store = TokenStore::new(loaded.settings.token_store);
+            forwarded.status = entry.and_then(|entry| status_at_start(&entry.connection, &store));
+        }
         write_warnings(loaded.warnings, explained.connection(), streams)?;
         let port_note = unknown_port_note(&self.target, proxy).filter(|_| named.is_none());
         let fragment_note = self.target.contains('#').then(|| FRAGMENT_NOTE.to_owned());
@@ -118,6 +132,18 @@ impl Explain {
         }
         write_outcome(self.format, &explained, streams)
     }
+}
+
+/// Returns the status of a connection that a person has to consent to. Other connections have no
+/// status before a request.
+fn status_at_start(connection: &Connection, store: &TokenStore) -> Option<ExplainedStatus> {
+    let grant = &connection.auth.consent()?.parameters().grant;
+    let file = store.read(grant);
+    let status = ConnectionStatus::at_start(connection, Some(file), Timestamp::now());
+    Some(ExplainedStatus {
+        status: status.name.as_str(),
+        reason: status.reason,
+    })
 }
 
 /// Writes the warnings about the connection of the request, because they explain surprising
@@ -202,12 +228,18 @@ fn write_forwarded(explanation: &Explanation, streams: &mut Streams<'_>) -> io::
         pattern,
         method,
         upstream_url,
+        status,
         ..
     } = explanation;
     writeln!(streams.out, "allowed")?;
     writeln!(streams.out, "  connection  {connection}")?;
     writeln!(streams.out, "  pattern     {pattern}")?;
     writeln!(streams.out, "  upstream    {method} {upstream_url}")?;
+    if let Some(ExplainedStatus { status, reason }) = status {
+        let reason = reason.map(|reason| format!(" ({reason})"));
+        let reason = reason.unwrap_or_default();
+        writeln!(streams.out, "  status      {status}{reason}")?;
+    }
     let to_body = explanation.added_to_body.iter();
     let to_body = to_body.map(|name| format!("{name} (if there is a body)"));
     let added: Vec<_> = explanation.added.iter().cloned().chain(to_body).collect();

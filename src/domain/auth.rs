@@ -154,6 +154,18 @@ impl Auth {
         }
     }
 
+    /// Returns the terms of the consent, if a person has to consent.
+    pub fn consent(&self) -> Option<&Arc<UserConsent>> {
+        match self {
+            Self::OauthUserConsent(consent) => Some(consent),
+            Self::OauthClientCredentials(_)
+            | Self::BearerToken(_)
+            | Self::BasicAuth(_)
+            | Self::StaticHeaders(_)
+            | Self::NoAuth => None,
+        }
+    }
+
     /// Returns whether two definitions are equal, including their secrets and the sources of these.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

@@ -4,12 +4,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::credential::ConsentReason;
-use crate::credential::oauth::consent::StatusName;
-use crate::credential::oauth::consent::scopes::missing_scopes;
 use crate::credential::oauth::response::sanitize;
-use crate::domain::auth::{ConsentParameters, seed_hash};
-use crate::domain::{Auth, Connection};
+use crate::credential::oauth::{ConnectionStatus, StatusName};
+use crate::domain::Connection;
 use crate::token_store::{StoredFile, StoredGrant, TokenStore};
 
 /// One connection. Has no token.
@@ -44,20 +41,22 @@ pub(crate) struct ListedConnection {
 impl ListedConnection {
     /// Describes a connection at this time.
     pub(crate) fn new(connection: &Connection, store: &TokenStore, now: Timestamp) -> Self {
-        let is_enabled = connection.enabled && connection.delete_time.is_none();
+        let consent = connection.auth.consent();
+        let consent = consent.map(|consent| consent.parameters());
+        let file = consent.map(|consent| store.read(&consent.grant));
+        let stored = file.as_ref().and_then(StoredFile::document).cloned();
+        let status = ConnectionStatus::at_start(connection, file, now);
         let mut listed = Self {
             id: connection.id.as_str().to_owned(),
             connector: connection.connector.as_ref().map(ToString::to_string),
             kind: connection.auth.kind(),
-            status: StatusName::Connected.as_str(),
+            grant: consent.map(|consent| consent.grant.to_string()),
+            status: status.name.as_str(),
+            status_reason: status.reason,
             ..Self::default()
         };
-        if let Auth::OauthUserConsent(consent) = &connection.auth {
-            listed.add_grant(consent.parameters(), store, now);
-        }
-        if !is_enabled {
-            listed.status = StatusName::Disabled.as_str();
-            listed.status_reason = None;
+        if let Some(stored) = stored {
+            listed.add_stored(&stored);
         }
         listed
     }
@@ -67,15 +66,7 @@ impl ListedConnection {
         self.status == StatusName::NeedsConsent.as_str()
     }
 
-    fn add_grant(&mut self, consent: &ConsentParameters, store: &TokenStore, now: Timestamp) {
-        self.grant = Some(consent.grant.as_str().to_owned());
-        let file = store.read(&consent.grant);
-        let (status, reason) = grant_status(consent, &file, now);
-        self.status = status.as_str();
-        self.status_reason = reason;
-        let Some(stored) = file.into_document() else {
-            return;
-        };
+    fn add_stored(&mut self, stored: &StoredGrant) {
         let cleaned = |text: &str| sanitize(text).into();
         self.account = stored.account().map(cleaned);
         self.scopes = stored.scopes().map(cleaned);
@@ -84,60 +75,4 @@ impl ListedConnection {
         self.expires_at = stored.expires_at();
         self.refresh_token_expires_at = stored.refresh_token_expires_at();
     }
-}
-
-/// Returns the status of a grant, and its reason.
-fn grant_status(
-    consent: &ConsentParameters,
-    file: &StoredFile,
-    now: Timestamp,
-) -> (StatusName, Option<&'static str>) {
-    let needs = |reason: ConsentReason| (StatusName::NeedsConsent, Some(reason.as_str()));
-    let stored = match file {
-        StoredFile::Usable { document, .. } => Some(&**document),
-        StoredFile::Absent | StoredFile::DirectoryUnavailable(_) => None,
-        StoredFile::Unusable(_) => return needs(ConsentReason::TokenFileUnusable),
-    };
-    let seed = consent.refresh_token.as_ref();
-    let seed = seed.map(|token| seed_hash(token.expose()));
-    let starts_anew = seed.is_some_and(|hash| stored.is_none_or(|stored| !stored.has_seed(&hash)));
-    let Some(stored) = stored.filter(|_| !starts_anew) else {
-        return match starts_anew {
-            true => (StatusName::Connected, None),
-            false => needs(ConsentReason::NeverConnected),
-        };
-    };
-    stored_status(consent, stored, now)
-}
-
-fn stored_status(
-    consent: &ConsentParameters,
-    stored: &StoredGrant,
-    now: Timestamp,
-) -> (StatusName, Option<&'static str>) {
-    let needs = |reason: ConsentReason| (StatusName::NeedsConsent, Some(reason.as_str()));
-    if stored.revoked_at().is_some() {
-        let reason = ConsentReason::LoggedOut.as_str();
-        return (StatusName::Revoked, Some(reason));
-    }
-    let client = consent.client();
-    if stored.client().is_some_and(|stored| stored != client) {
-        return needs(ConsentReason::ClientChanged);
-    }
-    let is_usable = stored.is_access_token_usable(now);
-    match stored.refusal() {
-        Some(refusal) if is_usable => {
-            return (StatusName::Connected, Some(refusal.reason.as_str()));
-        }
-        Some(refusal) => return needs(refusal.reason.into()),
-        None => {}
-    }
-    if stored.refresh_token().is_none() && !is_usable {
-        return needs(ConsentReason::AccessTokenExpired);
-    }
-    let is_reduced = match (&consent.scopes, stored.scopes()) {
-        (Some(requested), Some(granted)) => !missing_scopes(requested, granted).is_empty(),
-        (None, _) | (_, None) => false,
-    };
-    (StatusName::Connected, is_reduced.then_some("scope_reduced"))
 }

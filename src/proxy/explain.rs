@@ -65,6 +65,20 @@ pub struct Explanation {
     pub added_to_body: Vec<String>,
     /// The names of the request's headers that egressd drops.
     pub dropped: Vec<String>,
+    /// The status of the connection, if it depends on files and the caller has read them.
+    #[serde(flatten)]
+    pub status: Option<ExplainedStatus>,
+}
+
+/// The status that a connection has when `serve` starts now.
+#[derive(Debug, Serialize)]
+pub struct ExplainedStatus {
+    /// The name of the status. The document of a refusal has a number called `status`.
+    #[serde(rename = "consent_status")]
+    pub status: &'static str,
+    /// The reason of the status, if there is one.
+    #[serde(rename = "consent_status_reason")]
+    pub reason: Option<&'static str>,
 }
 
 impl ExplainOutcome {
@@ -213,6 +227,7 @@ fn explain_parts(
         // Any method may have a body (RFC 9110 §9.3).
         added_to_body: names(signature.map(|_| &X_WEBHOOK_SIGNATURE)),
         dropped,
+        status: None,
     })))
 }
 

@@ -61,6 +61,14 @@ pub enum UnusableFile {
 
 impl StoredFile {
     /// Returns the document, if the file is usable.
+    pub fn document(&self) -> Option<&StoredGrant> {
+        match self {
+            Self::Usable { document, .. } => Some(document),
+            Self::DirectoryUnavailable(_) | Self::Absent | Self::Unusable(_) => None,
+        }
+    }
+
+    /// Returns the document, if the file is usable.
     pub fn into_document(self) -> Option<StoredGrant> {
         match self {
             Self::Usable { document, .. } => Some(*document),

@@ -107,6 +107,18 @@ fn connections_shows_who_needs_a_consent() {
     let (exit, api) = list(&world);
     assert_eq!(exit, Some(1));
     assert_eq!(api["status_reason"], "token_file_unusable");
+    let explained = world.run("explain", &["GET", "/api/user"]);
+    assert_eq!(explained.exit, Some(0), "{explained:?}");
+    let line = "  status      needs_consent (token_file_unusable)\n";
+    assert!(explained.out.contains(line), "{explained:?}");
+    let arguments = ["--format", "json", "GET", "/api/user"];
+    let read: Value = serde_json::from_str(&world.run("explain", &arguments).out).unwrap();
+    assert_eq!(read["consent_status"], "needs_consent");
+    assert_eq!(read["consent_status_reason"], "token_file_unusable");
+    let arguments = ["--format", "json", "--secrets", "skip", "GET", "/api/user"];
+    let unread = world.run("explain", &arguments);
+    assert_eq!(unread.exit, Some(0), "{unread:?}");
+    assert!(!unread.out.contains("consent_status"), "{unread:?}");
     assert_eq!(world.run("logout", &["api"]).exit, Some(0));
     let (_, api) = list(&world);
     assert_eq!(api["status"], "needs_consent");

@@ -4,17 +4,20 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::clock::{BootTime, Clock};
 use crate::credential::oauth::policy;
 use crate::credential::oauth::response::Life;
 use crate::credential::oauth::token::Token;
 use crate::credential::unavailable::ConsentReason;
+use crate::domain::Secret;
+use crate::domain::auth::{ConsentParameters, seed_hash};
 use crate::token_store::{FileVersion, RemainingLife, StoredFile, StoredGrant, TokenText};
 
 /// The parts of a definition that a file is compared with.
 pub(super) struct GrantFacts {
-    /// See [`crate::domain::auth::ConsentParameters::client`].
+    /// See [`ConsentParameters::client`].
     pub(super) client: String,
     /// The configured refresh token.
     pub(super) seed: Option<Seed>,
@@ -104,6 +107,24 @@ pub(super) enum NextStep {
     Spend(Box<StoredGrant>),
     /// A person has to act, and nothing is sent.
     NeedConsent(ConsentReason),
+}
+
+impl GrantFacts {
+    pub(super) fn new(parameters: &ConsentParameters) -> Self {
+        Self {
+            client: parameters.client(),
+            seed: parameters.refresh_token.as_ref().and_then(Seed::new),
+        }
+    }
+}
+
+impl Seed {
+    fn new(configured: &Secret) -> Option<Self> {
+        let configured = configured.expose();
+        let token = TokenText::new(Zeroizing::new(configured.to_vec())).ok()?;
+        let hash = seed_hash(configured);
+        Some(Self { token, hash })
+    }
 }
 
 impl Memory {

@@ -9,10 +9,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
-use zeroize::Zeroizing;
 
 use super::endpoint::{HttpRefreshEndpoint, RefreshEndpoint};
-use super::memory::{Adoption, FileProblem, GrantFacts, Memory, Moment, Observation, Seed};
+use super::memory::{Adoption, FileProblem, GrantFacts, Memory, Moment, Observation};
 use super::shared::SharedMemory;
 use super::spend_gate::SpendGate;
 use crate::clock::Clock;
@@ -20,11 +19,11 @@ use crate::credential::oauth::policy;
 use crate::credential::oauth::reporter::TokenReporter;
 use crate::credential::oauth::token::Token;
 use crate::credential::unavailable::{ConsentReason, Reason};
-use crate::domain::auth::{ConsentParameters, Rotation, UserConsent, seed_hash};
+use crate::domain::auth::{ConsentParameters, Rotation, UserConsent};
 use crate::telemetry::metrics::TokenCounters;
 use crate::token_store::{
     HeldGrant, LOCK_RETRY_INTERVAL, LOCK_TIMEOUT, LockError, StoreError, StoredFile, StoredGrant,
-    TokenStore, TokenText,
+    TokenStore,
 };
 use crate::upstream::Client;
 
@@ -76,10 +75,7 @@ impl ConsentSource {
         wall_clock: WallClock,
         parts: SourceParts,
     ) -> Arc<Self> {
-        let facts = GrantFacts {
-            client: consent.parameters().client(),
-            seed: seed(consent.parameters()),
-        };
+        let facts = GrantFacts::new(consent.parameters());
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
             consent,
@@ -294,11 +290,4 @@ impl ConsentSource {
     ) {
         self.runtime.spawn(task(self.this.clone()));
     }
-}
-
-fn seed(parameters: &ConsentParameters) -> Option<Seed> {
-    let configured = parameters.refresh_token.as_ref()?.expose();
-    let token = TokenText::new(Zeroizing::new(configured.to_vec())).ok()?;
-    let hash = seed_hash(configured);
-    Some(Seed { token, hash })
 }

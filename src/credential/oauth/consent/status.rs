@@ -1,12 +1,18 @@
-//! The status of a connection's credential, for agents and operators.
+//! The status of a connection's credential, for agents and operators. [`Memory`] decides it, both
+//! while connections are served and for commands that only read files.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use jiff::Timestamp;
 
+use super::memory::{GrantFacts, Memory, Moment};
 use super::scopes::missing_scopes;
 use super::source::ConsentSource;
+use crate::clock::Clock;
 use crate::credential::unavailable::{ConsentReason, Reason};
+use crate::domain::Connection;
+use crate::domain::auth::ConsentParameters;
+use crate::token_store::StoredFile;
 
 /// The number of 401 responses in a row that the status mentions.
 const MENTIONED_REFUSALS: u32 = 3;
@@ -73,6 +79,41 @@ impl ConnectionStatus {
         Self::new(StatusName::Unavailable, Some(cause))
     }
 
+    /// Returns the status that a connection has when `serve` starts at this time. `file` is what
+    /// the token store holds for its grant. Sends nothing.
+    pub fn at_start(connection: &Connection, file: Option<StoredFile>, now: Timestamp) -> Self {
+        if let Some(disabled) = Self::disabled(connection) {
+            return disabled;
+        }
+        match (connection.auth.consent(), file) {
+            (Some(consent), Some(file)) => Self::from_file(consent.parameters(), file, now),
+            (Some(_) | None, _) => Self::CONNECTED,
+        }
+    }
+
+    /// Returns the status of a connection that is disabled or soft-deleted, whatever its credential
+    /// is.
+    pub(in crate::credential) fn disabled(connection: &Connection) -> Option<Self> {
+        let is_usable = connection.enabled && connection.delete_time.is_none();
+        (!is_usable).then_some(Self::DISABLED)
+    }
+
+    pub(super) fn from_file(
+        parameters: &ConsentParameters,
+        file: StoredFile,
+        now: Timestamp,
+    ) -> Self {
+        let clock = Clock::system();
+        let now = Moment {
+            wall: now,
+            boot: clock.now(),
+            clock,
+        };
+        let mut memory = Memory::default();
+        memory.observe(file, &GrantFacts::new(parameters), &now);
+        memory.status(parameters, None, 0)
+    }
+
     const fn new(name: StatusName, reason: Option<&'static str>) -> Self {
         Self {
             name,
@@ -83,16 +124,17 @@ impl ConnectionStatus {
     }
 }
 
-impl ConsentSource {
+impl Memory {
     /// Returns the status of the connections that use this grant. `unavailable` is the status while
-    /// no token can be obtained.
-    pub(in crate::credential::oauth) fn status(
+    /// no token can be obtained, and `refusals` the number of 401 responses in a row.
+    fn status(
         &self,
+        parameters: &ConsentParameters,
         unavailable: Option<ConnectionStatus>,
+        refusals: u32,
     ) -> ConnectionStatus {
-        let memory = self.memory();
-        let document = memory.document.as_ref();
-        let reason = memory.is_loaded.then(|| memory.consent_reason()).flatten();
+        let document = self.document.as_ref();
+        let reason = self.is_loaded.then(|| self.consent_reason()).flatten();
         let status = match reason {
             Some(reason @ ConsentReason::LoggedOut) => {
                 ConnectionStatus::new(StatusName::Revoked, Some(reason.as_str()))
@@ -100,22 +142,13 @@ impl ConsentSource {
             Some(reason) => ConnectionStatus::new(StatusName::NeedsConsent, Some(reason.as_str())),
             None => unavailable.unwrap_or_else(|| {
                 let refusal = document.and_then(|document| document.refusal());
-                let is_reduced = self
-                    .parameters()
-                    .scopes
-                    .as_deref()
-                    .is_some_and(|requested| {
-                        let granted = document.and_then(|document| document.scopes());
-                        granted
-                            .is_some_and(|granted| !missing_scopes(requested, granted).is_empty())
-                    });
-                let reason = if memory.is_unsaved {
+                let reason = if self.is_unsaved {
                     Some("unsaved")
                 } else if let Some(refusal) = refusal {
                     Some(refusal.reason.as_str())
-                } else if is_reduced {
+                } else if self.has_fewer_scopes(parameters) {
                     Some("scope_reduced")
-                } else if self.refusals.load(Relaxed) >= MENTIONED_REFUSALS {
+                } else if refusals >= MENTIONED_REFUSALS {
                     Some("refused_by_upstream")
                 } else {
                     None
@@ -129,5 +162,28 @@ impl ConsentSource {
                 .and_then(|document| document.refresh_token_expires_at()),
             ..status
         }
+    }
+
+    /// Returns whether the provider granted fewer scopes than the definition requests.
+    fn has_fewer_scopes(&self, parameters: &ConsentParameters) -> bool {
+        let document = self.document.as_ref();
+        let granted = document.and_then(|document| document.scopes());
+        match (&parameters.scopes, granted) {
+            (Some(requested), Some(granted)) => !missing_scopes(requested, granted).is_empty(),
+            (None, _) | (_, None) => false,
+        }
+    }
+}
+
+impl ConsentSource {
+    /// Returns the status of the connections that use this grant. `unavailable` is the status while
+    /// no token can be obtained.
+    pub(in crate::credential::oauth) fn status(
+        &self,
+        unavailable: Option<ConnectionStatus>,
+    ) -> ConnectionStatus {
+        let refusals = self.refusals.load(Relaxed);
+        self.memory()
+            .status(self.parameters(), unavailable, refusals)
     }
 }

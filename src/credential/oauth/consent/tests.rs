@@ -5,6 +5,7 @@ mod adopting;
 mod failing;
 mod harness;
 mod refreshing;
+mod starting;
 
 use crate::credential::oauth::tests::utf8_secret;
 use crate::domain::auth::{
