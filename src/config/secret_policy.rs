@@ -16,6 +16,9 @@ use crate::domain::SecretSource;
 
 /// Directories that usually hold secrets: those of containers, and `/etc/egressd`.
 const USUAL_DIRECTORIES: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/etc/egressd"];
+/// The directory of secrets beside a directory of definitions, seen from there. Printed definitions
+/// name files in it (`egressd connectors`).
+const SIBLING_DIRECTORY: &str = "../secrets";
 /// The maximum number of allowed directories that a remedy names.
 const MAX_SHOWN_DIRECTORIES: usize = 6;
 /// The variable that names the credential directory of a systemd service (systemd.exec(5)).
@@ -148,9 +151,17 @@ impl SecretPolicy {
 
     /// Lists the allowed directories for a remedy. `None` if there are none.
     pub(super) fn describe_directories(&self) -> Option<String> {
+        let is_inside_other = |path: &PathBuf| {
+            let mut others = self.directories.iter().filter(|other| *other != path);
+            others.any(|other| path.starts_with(other))
+        };
         // Definitions that are listed one by one have the same parent.
         let mut shown: Vec<String> = Vec::new();
-        for directory in self.directories.iter().map(|path| shown_path(path)) {
+        let outermost = self
+            .directories
+            .iter()
+            .filter(|path| !is_inside_other(path));
+        for directory in outermost.map(|path| shown_path(path)) {
             if !shown.contains(&directory) {
                 shown.push(directory);
             }
@@ -169,7 +180,7 @@ impl SecretPolicy {
 
 fn default_directories(inputs: &PolicyInputs<'_>) -> Vec<PathBuf> {
     let parent = |path: &Path| path.parent().map(Path::to_owned);
-    let beside_definitions = inputs.listed.iter().filter_map(|listed| {
+    let of_definitions = inputs.listed.iter().filter_map(|listed| {
         let is_directory = fs::metadata(listed).is_ok_and(|found| found.is_dir());
         if is_directory {
             Some(listed.clone())
@@ -177,6 +188,10 @@ fn default_directories(inputs: &PolicyInputs<'_>) -> Vec<PathBuf> {
             parent(listed)
         }
     });
+    let with_sibling = |definitions: PathBuf| {
+        let secrets = definitions.join(SIBLING_DIRECTORY);
+        [definitions, secrets]
+    };
     let credentials = inputs.environment.get(CREDENTIALS_DIRECTORY);
     let credentials = credentials.map(PathBuf::from);
     let usual = USUAL_DIRECTORIES.iter().map(PathBuf::from);
@@ -184,7 +199,7 @@ fn default_directories(inputs: &PolicyInputs<'_>) -> Vec<PathBuf> {
         .settings
         .and_then(parent)
         .into_iter()
-        .chain(beside_definitions);
+        .chain(of_definitions.flat_map(with_sibling));
     let all = all
         .chain(usual)
         .chain(credentials.filter(|path| path.is_absolute()));

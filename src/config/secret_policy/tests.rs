@@ -59,6 +59,8 @@ fn files_below_the_directories_of_settings_and_definitions_are_allowed() {
         "defs/x",
         "cred/a",
         "defs/../conf/x",
+        "defs/../secrets/x",
+        "secrets/sub/x",
     ] {
         assert_eq!(world.check_source(&policy, name), Ok(()), "{name}");
     }
@@ -70,6 +72,7 @@ fn files_below_the_directories_of_settings_and_definitions_are_allowed() {
         "defs/../other/token",
         "other/not-there",
         "confx",
+        "secretsx",
     ] {
         assert_eq!(
             world.check_source(&policy, name),
