@@ -1,5 +1,5 @@
-//! What is checked in under `config/` loads as it stands, and holds no warning but the one that the
-//! documented example earns.
+//! What is checked in under `config/` loads as it stands, and holds no warning but those of two
+//! examples: a secret in the definition, and a consent that no person has given yet.
 
 use std::fs;
 use std::path::Path;
@@ -63,6 +63,8 @@ fn with_secrets(folder: &Path) {
         "warehouse/token",
         "warehouse/signing-key",
         "metrics/app-key",
+        "tracker/client-id",
+        "tracker/client-secret",
     ] {
         let file = secrets.join(file);
         fs::create_dir_all(file.parent().expect("a parent")).expect("a folder");
@@ -106,12 +108,19 @@ fn every_example_loads() {
     with_secrets(folder.path());
     let examples = folder.path().join("examples");
     let output = check(&[examples.to_str().expect("a text")]);
-    let literal = (
-        "databricks.json".to_owned(),
-        "connection_details.http.bearer_token.token".to_owned(),
-        "secret_inline".to_owned(),
-    );
-    assert_eq!(findings(&output), [literal]);
+    let consent = "connection_details.http.oauth_user_consent";
+    let expected = [
+        (
+            "databricks.json",
+            "connection_details.http.bearer_token.token",
+            "secret_inline",
+        ),
+        ("user-consent.yaml", consent, "consent_missing"),
+        ("settings", "token_store.directory", "token_store_missing"),
+    ];
+    let expected =
+        expected.map(|(file, field, code)| (file.to_owned(), field.to_owned(), code.to_owned()));
+    assert_eq!(findings(&output), expected);
     assert_eq!(output.status.code(), Some(0));
 }
 
