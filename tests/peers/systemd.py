@@ -5,7 +5,7 @@ egressd starts with the unit's settings and definitions, with credentials in a d
 LoadCredential= creates it, under the unit's SystemCallFilter=. That filter is stricter here: a call
 outside of it ends the process. At last, as root, a systemd of its own is booted (boot.sh) and runs
 both units unchanged: egressd with its credentials, a reload, its end, and an agent that tries the
-ways out.
+ways out. A second boot adds consent.conf, and logs in with the lines that it documents.
 """
 
 import ctypes
@@ -30,7 +30,8 @@ EXPOSURE = 2.0  # of 10; systemd 252 computes 1.4 and 1.2, and other versions di
 SLACK = 5  # seconds between egressd's own end and systemd's SIGKILL
 CREDENTIALS = "/run/credentials/egressd.service"
 DYNAMIC_USER = 61184  # a UID of the range from which DynamicUser= takes one
-
+DROP_IN = "egressd.service.d/consent.conf"
+STORED = "/var/lib/egressd/tokens/github.json"
 
 BOOTED = 60  # seconds after which a boot counts as hanging
 # The agent's attempts: name, method, and whether it gets through. Everything is open outside the
@@ -47,29 +48,31 @@ TRIES = [
     ("credentials", "cat /run/credentials/egressd.service/databricks-token", False),
     ("egressd's process", "cat /proc/$(cat /run/pid-of-egressd)/cmdline", False),
 ]
+# What the agent tries in addition where a person has consented to a connection.
+CONSENT_TRIES = [("the tokens", f"cat {STORED}", False), ("the directory of the tokens", "ls /var/lib/egressd/", False)]
 
 
-def settings_of(unit):
-    """Returns every `Name=value` of a unit. A repeated name has several values."""
+def settings_of(*units):
+    """Returns every `Name=value` of a unit and its drop-ins. A repeated name has several values."""
     found = {}
-    for line in read(UNITS / unit).splitlines():
+    for line in "\n".join(read(UNITS / unit) for unit in units).splitlines():
         if line and line[0] not in "#[":
             name, _, value = line.partition("=")
             found.setdefault(name, []).append(value)
     return found
 
 
-def analysed(tally, world):
+def analysed(tally, world, folder):
     """Replaces programs that do not exist, because systemd-analyze looks for them."""
     names = ["egressd.service", "agent.service"]
-    paths = [world.file(f"units/{name}", re.sub(r"/usr/local/bin/\w+", "/bin/true", read(UNITS / name))) for name in names]
+    paths = [world.file(f"{folder}/{name}", re.sub(r"/usr/local/bin/\w+", "/bin/true", read(UNITS / name))) for name in names]
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True)
-    tally.claim("systemd-analyze verify reports nothing", done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr)
+    tally.claim(f"{folder}: systemd-analyze verify reports nothing", done.returncode == 0 and not done.stdout + done.stderr, done.stdout + done.stderr)
     for name, path in zip(names, paths):
         argv = ["systemd-analyze", "security", "--offline=yes", "--no-pager", f"--threshold={int(EXPOSURE * 10)}", path]
         done = subprocess.run(argv, capture_output=True, text=True)
         last = [line for line in done.stdout.splitlines() if "Overall exposure" in line]
-        tally.claim(f"{name}: its exposure is at most {EXPOSURE}: {last[0].split(':')[1].strip() if last else '?'}", done.returncode == 0, done.stdout[-300:] + done.stderr)
+        tally.claim(f"{folder}: {name}: its exposure is at most {EXPOSURE}: {last[0].split(':')[1].strip() if last else '?'}", done.returncode == 0, done.stdout[-300:] + done.stderr)
 
 
 def calls(name):
@@ -108,11 +111,18 @@ def filtered(user, names, *argv):
 def agree(tally):
     """Checks that the units, the settings, the definition and the rules of the other packaging
     agree."""
-    unit, agent = settings_of("egressd.service"), settings_of("agent.service")
+    unit, agent, consent = map(settings_of, ("egressd.service", "agent.service", "consent.conf"))
     settings = yaml.safe_load(read(UNITS / "egressd.yaml"))
     loaded = {line.split(":")[0]: line.split(":")[1] for line in unit["LoadCredential"]}
     wanted = set(re.findall(rf"{CREDENTIALS}/([a-z-]+)", read(UNITS / "egressd.yaml") + read(UNITS / "databricks.yaml")))
     tally.claim("LoadCredential= has the credentials of settings and definition", loaded.keys() == wanted, f"{loaded} {wanted}")
+    loaded = {line.split(":")[0] for line in consent["LoadCredential"]}
+    wanted = set(re.findall(rf"{CREDENTIALS}/([a-z-]+)", read(UNITS / "github.yaml")))
+    tally.claim("consent.conf has the credentials of its definition", loaded == wanted, f"{loaded} {wanted}")
+    store = settings["token_store"]["directory"]
+    made = [f"/var/lib/{name}" for name in consent["StateDirectory"][0].split()]
+    tally.claim("consent.conf creates the token store for its user, and the agent cannot enter it", store in made and consent["StateDirectoryMode"] == ["0700"]
+                and (consent["User"], consent["DynamicUser"]) == (["egressd"], ["no"]) and f"-{made[0]}" in agent["InaccessiblePaths"][0].split(), f"{store} {made}")
     tally.claim("TimeoutStopSec= leaves enough time", settings["shutdown"]["grace_period_seconds"] + SLACK <= int(unit["TimeoutStopSec"][0]))
     denied = set(unit["IPAddressDeny"][0].split())
     sets = re.findall(r"elements = \{ ([^}]*) \}", re.sub(r"#.*", "", read(RULES)))
@@ -168,32 +178,65 @@ def starts(tally, world):
     tally.claim("egressd ends with 0", world.stop(process) == 0)
 
 
-def booted(tally, world):
+def documented(name, word):
+    """Returns the command in the comments of a file of config/systemd that contains this word."""
+    lines = [line.removeprefix("#").strip() for line in read(UNITS / name).splitlines() if line.startswith("#   ")]
+    return next(command for command in "\n".join(lines).replace("\\\n", "").splitlines() if word in command)
+
+
+def consented():
+    """Returns the part of /conduct in which a person logs in, with the documented lines: as the
+    user of the service, while it runs. A restart keeps the grant."""
+    login = documented("consent.conf", "egressd login").replace("sudo -u egressd", "setpriv --reuid=egressd --regid=egressd --clear-groups")
+    login = login.replace("--device github", "--yes --import - github")
+    return f"""ask() {{ curl -s -m 10 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:8080/github/user; }}
+export PATH=$PATH:/usr/local/bin
+ask >/out/before
+echo '{{"access_token":"planted-access","token_type":"bearer","refresh_token":"planted-refresh"}}' | {login} >/out/consent 2>&1
+echo $? >/out/consent-code
+while [ "$(ask)" = 403 ]; do sleep 0.05; done
+stat -c '%U %a' /var/lib/egressd /var/lib/egressd/tokens {STORED} >/out/stored
+systemctl restart egressd
+until curl -sf http://127.0.0.2:8081/readyz; do sleep 0.05; done
+ask >/out/after
+id -u egressd >/out/user
+"""
+
+
+def booted(tally, world, name, with_consent):
     """Runs both units under a real systemd, with BPF and cgroups of its own."""
-    here, files = world.directory / "boot", world.directory / "boot/files"
-    put = lambda name, content, mode=0o644: world.file(f"boot/files/{name}", content).chmod(mode)
+    tries = TRIES + (CONSENT_TRIES if with_consent else [])
+    here, files = world.directory / name, world.directory / name / "files"
+    put = lambda path, content, mode=0o644: world.file(f"{name}/files/{path}", content).chmod(mode)
     put("usr/local/bin/egressd", egressd_binary("debug").read_bytes(), 0o755)
-    for name in ("egressd.service", "agent.service"):
-        put(f"etc/systemd/system/{name}", read(UNITS / name))
-        put(f"etc/systemd/system/{name}.d/out.conf", f"[Service]\nStandardOutput=append:/out/{name}\nStandardError=append:/out/{name}\nRestart=no\n")
+    for unit in ("egressd.service", "agent.service"):
+        put(f"etc/systemd/system/{unit}", read(UNITS / unit))
+        put(f"etc/systemd/system/{unit}.d/out.conf", f"[Service]\nStandardOutput=append:/out/{unit}\nStandardError=append:/out/{unit}\nRestart=no\n")
     put("etc/systemd/system/empty.target", "[Unit]\nDefaultDependencies=no\n")
     put("etc/egressd/egressd.yaml", read(UNITS / "egressd.yaml").replace("[127.0.0.1:8080]", "[127.0.0.1:8080, 'unix:/run/egressd/agent.sock']"))
     put("etc/egressd/connections/databricks.yaml", read(UNITS / "databricks.yaml"))
-    for name in ("databricks-token", "management-username", "management-password"):
-        put(f"etc/egressd/secrets/{name}", "planted-0123456789abcdef\n", 0o600)
+    secrets = ["databricks-token", "management-username", "management-password"]
+    if with_consent:
+        put(f"etc/systemd/system/{DROP_IN}", read(UNITS / "consent.conf"))
+        put("etc/egressd/connections/github.yaml", read(UNITS / "github.yaml"))
+        secrets += ["github-client-id", "github-client-secret"]
+    for secret in secrets:
+        put(f"etc/egressd/secrets/{secret}", "planted-0123456789abcdef\n", 0o600)
     (files / "etc/egressd/secrets").chmod(0o700)
     put("usr/local/bin/agent", "\n".join([
         "#!/bin/bash", "exec 2>/dev/null",
         'say() { timeout 3 bash -c \'exec 3<>"/dev/$0/$1/$2" && echo word >&3 && [ "$(timeout 2 dd bs=64 count=1 <&3)" = word ]\' "$@"; }',
-        *(f'if {how} >/dev/null; then echo "{name}: open"; else echo "{name}: closed"; fi' for name, how, _ in TRIES), ""]), 0o755)
+        *(f'if {how} >/dev/null; then echo "{what}: open"; else echo "{what}: closed"; fi' for what, how, _ in tries), ""]), 0o755)
     shutil.copy(REPOSITORY / "tests/peers/lockdown_side.py", here)
     shutil.copy(REPOSITORY / "tests/peers/lockdown_side.py", files / "side.py")
     put("conduct", f"""#!/bin/bash
 until systemctl show -p Version; do sleep 0.05; done
 ip address add 203.0.113.9/32 dev lo
 {os.path.realpath(sys.executable)} -B /side.py serve 0 53 80 &
+{documented("consent.conf", "useradd") if with_consent else ""}
 systemctl start egressd
 until curl -sf http://127.0.0.2:8081/readyz && echo >/dev/tcp/127.0.0.1/80; do sleep 0.05; done
+{consented() if with_consent else ""}
 pidof egressd >/run/pid-of-egressd
 /usr/local/bin/agent >/out/other
 systemctl start agent
@@ -207,7 +250,7 @@ systemctl stop egressd
 systemctl show egressd -p Result -p ExecMainStatus >/out/end
 touch /out/done
 """, 0o755)
-    machine = world.start("boot", ["unshare", "-m", "-p", "-C", "-n", "-u", "-i", "--fork", "--kill-child", "bash", REPOSITORY / "tests/peers/boot.sh", here])
+    machine = world.start(name, ["unshare", "-m", "-p", "-C", "-n", "-u", "-i", "--fork", "--kill-child", "bash", REPOSITORY / "tests/peers/boot.sh", here])
     out = here / "out"
     deadline = time.monotonic() + BOOTED
     while not (out / "done").exists() and machine.child.poll() is None and time.monotonic() < deadline:
@@ -217,20 +260,33 @@ touch /out/done
         print(f"skipped: no systemd can be booted here: {read(machine.log)[-300:]}")
         return
     story = read(out / "conduct")[-1500:] + read(out / "egressd.service")[-1500:]
-    tally.claim("under systemd: both units ran to their end", (out / "done").exists(), story)
+    claim = lambda what, held, more="": tally.claim(f"{name}: {what}", held, more)
+    claim("both units ran to their end", (out / "done").exists(), story)
     for who, log in (("another service", "other"), ("the agent's unit", "agent.service")):
         found = dict(line.rsplit(": ", 1) for line in read(out / log).splitlines())
-        for name, _, through in TRIES:
+        for what, _, through in tries:
             wanted = "open" if through or log == "other" else "closed"
-            tally.claim(f"under systemd: to {who} {name} is {wanted}", found.get(name) == wanted, str(found))
+            claim(f"to {who} {what} is {wanted}", found.get(what) == wanted, str(found))
     status = dict(line.split(":\t", 1) for line in read(out / "status").splitlines())
-    tally.claim("under systemd: egressd has a user of its own, no capability, no new privileges, a filter", status.get("Uid", "0").split()[0] not in ("0", "65534")
-                and (status.get("CapBnd"), status.get("NoNewPrivs"), status.get("Seccomp")) == ("0" * 16, "1", "2"), str(status))
+    claim("egressd has a user of its own, no capability, no new privileges, a filter", status.get("Uid", "0").split()[0] not in ("0", "65534")
+          and (status.get("CapBnd"), status.get("NoNewPrivs"), status.get("Seccomp")) == ("0" * 16, "1", "2"), str(status))
     held = read(out / "ready")
-    tally.claim("under systemd: the unit lets egressd confine itself", all(f"{measure} held" in held for measure in ("memory", "privileges", "files", "system_calls")), held)
-    tally.claim("under systemd: the credentials are the loaded ones", read(out / "login") == "200", read(out / "login"))
-    tally.claim("under systemd: a reload takes effect", '"event":"reloaded"' in read(out / "egressd.service"), story)
-    tally.claim("under systemd: it ends with 0", set(read(out / "end").split()) == {"Result=success", "ExecMainStatus=0"}, read(out / "end"))
+    claim("the unit lets egressd confine itself", all(f"{measure} held" in held for measure in ("memory", "privileges", "files", "system_calls")), held)
+    claim("the credentials are the loaded ones", read(out / "login") == "200", read(out / "login"))
+    claim("a reload takes effect", '"event":"reloaded"' in read(out / "egressd.service"), story)
+    claim("it ends with 0", set(read(out / "end").split()) == {"Result=success", "ExecMainStatus=0"}, read(out / "end"))
+    if with_consent:
+        judge_consent(claim, out, status)
+
+
+def judge_consent(claim, out, status):
+    """Checks the login, and that the running service and the restarted one use its grant."""
+    claim("without a consent, requests are refused", read(out / "before") == "403", read(out / "before"))
+    claim("the documented login stores the grant", read(out / "consent-code") == "0\n", read(out / "consent"))
+    claim("only the service's user can read the tokens", read(out / "stored").splitlines() == ["egressd 700", "egressd 700", "egressd 600"], read(out / "stored"))
+    claim("the service runs as that user", status.get("Uid", "").split() == read(out / "user").split() * 4, str(status))
+    # There is no network, so the API itself cannot be reached.
+    claim("the service uses the grant, also after a restart", read(out / "after") == "502", read(out / "after"))
 
 
 def main():
@@ -238,10 +294,13 @@ def main():
         filtered(int(sys.argv[2]), *sys.argv[3:])
     tally = Tally()
     with World() as world:
-        analysed(tally, world)
+        analysed(tally, world, "the units")
+        world.file(f"with a consent/{DROP_IN}", read(UNITS / "consent.conf"))
+        analysed(tally, world, "with a consent")
         starts(tally, world)
         if os.geteuid() == 0:
-            booted(tally, world)
+            booted(tally, world, "under systemd", False)
+            booted(tally, world, "under systemd with a consent", True)
         else:
             print("skipped: the units under a systemd of their own (needs root)")
     agree(tally)
