@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Loaded, McpSettings, ProxySettings, Settings};
+use crate::config::{Loaded, McpSettings, ProxySettings, Settings, SourceFiles};
 use crate::hardening::Hardening;
 use crate::management::Management;
 use crate::memory::{MemoryMonitor, MemoryShortage, return_freed};
@@ -100,12 +100,7 @@ impl App {
         logs: Logs,
     ) -> Result<Self, StartError> {
         let Logs { access, problems } = logs;
-        let Loaded {
-            settings,
-            connections,
-            sources,
-            ..
-        } = loaded;
+        let (settings, sources, snapshot) = first_generation(loaded);
         let StartResources {
             bound,
             workers,
@@ -117,7 +112,6 @@ impl App {
             descriptors,
         } = resources;
         let addresses = bound.addresses();
-        let snapshot = Snapshot::new(connections).with_ceilings(settings.ceilings);
         if has_no_name_servers {
             problems.report(Event::NoNameServers);
         }
@@ -299,6 +293,14 @@ async fn run_worker_maintenance(proxy: Arc<Proxy>) {
         proxy.sweep();
         return_freed();
     }
+}
+
+/// Returns the settings, the files that were read, and the first generation of the configuration.
+fn first_generation(loaded: Loaded) -> (Settings, SourceFiles, Snapshot) {
+    let snapshot = Snapshot::new(loaded.connections)
+        .with_ceilings(loaded.settings.ceilings)
+        .with_connectors(loaded.connectors);
+    (loaded.settings, loaded.sources, snapshot)
 }
 
 /// Returns the flag that is set while memory is short. Without a memory limit it is never set.

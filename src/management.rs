@@ -5,6 +5,7 @@
 //! the handler, and every response gets the same headers.
 
 mod access;
+mod connectors;
 mod error;
 mod listeners;
 mod metrics;
@@ -125,6 +126,8 @@ impl Management {
                 "/v1/connection-types",
                 get(resources::list_connection_types),
             )
+            .route("/v1/connectors", get(connectors::list_connectors))
+            .route("/v1/connectors/{slug}", get(connectors::get_connector))
             .route("/openapi.json", get(openapi::serve_document))
             .route("/metrics", get(metrics::scrape))
             .fallback(async || {

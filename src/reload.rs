@@ -221,7 +221,8 @@ impl Reload {
         let before = Arc::clone(&self.targets.published.current());
         let next = before
             .next_generation(loaded.connections)
-            .with_ceilings(loaded.settings.ceilings);
+            .with_ceilings(loaded.settings.ceilings)
+            .with_connectors(loaded.connectors);
         let (generation, hash) = (next.generation(), next.hash().into());
         let live = next.entries().iter().filter(|entry| entry.is_live());
         let connections = live.count();

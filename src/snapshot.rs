@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 
+use crate::domain::connector::Connector;
 use crate::domain::{Ceilings, Connection};
 
 /// A connection, with the times at which it was loaded and changed.
@@ -41,6 +42,7 @@ pub struct Snapshot {
     ordered: Vec<Arc<ConnectionEntry>>,
     generation: u64,
     ceilings: Ceilings,
+    connectors: Vec<Arc<Connector>>,
     hash: Box<str>,
     compiled: Timestamp,
 }
@@ -158,6 +160,7 @@ impl Snapshot {
             ordered,
             generation,
             ceilings: Ceilings::default(),
+            connectors: Vec::new(),
             hash,
             compiled,
         }
@@ -167,6 +170,12 @@ impl Snapshot {
     #[must_use]
     pub fn with_ceilings(self, ceilings: Ceilings) -> Self {
         Self { ceilings, ..self }
+    }
+
+    /// Returns the same generation, with the connectors that its definitions could refer to.
+    #[must_use]
+    pub fn with_connectors(self, connectors: Vec<Arc<Connector>>) -> Self {
+        Self { connectors, ..self }
     }
 
     /// Returns the entry of this id, also if it is soft-deleted.
@@ -200,6 +209,12 @@ impl Snapshot {
     /// Returns the largest limits that the definitions of this generation could set.
     pub fn ceilings(&self) -> Ceilings {
         self.ceilings
+    }
+
+    /// Returns the connectors that the definitions of this generation could refer to, in the order
+    /// of their slugs.
+    pub fn connectors(&self) -> &[Arc<Connector>] {
+        &self.connectors
     }
 
     /// Returns the time at which the snapshot was created.

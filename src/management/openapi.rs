@@ -19,7 +19,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, Secur
 use utoipa::openapi::{ContentBuilder, Header, OpenApi as Tree, Ref, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
 
-use super::resources;
+use super::{connectors, resources};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +28,13 @@ use super::resources;
         description = "The connections of egressd and their state, for operators. The API is read-only: every path has GET, and HEAD, which returns no body. Fields are proto-JSON in camelCase; errors follow AIP-193. If `management.basic_auth` is set, `/v1` and `/` require its login.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
-    paths(resources::list_connections, resources::get_connection, resources::list_connection_types),
+    paths(
+        resources::list_connections,
+        resources::get_connection,
+        resources::list_connection_types,
+        connectors::list_connectors,
+        connectors::get_connector,
+    ),
     modifiers(&SecuritySchemes, &ProcessPaths),
 )]
 struct ApiDocument;

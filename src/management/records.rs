@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::ApiContext;
 use super::query::{FieldKind, FieldSpec, FieldValue, Record};
 use super::view::{self, ConnectionType, LiveState, RpcStatus, TYPE_NAME, whole_milliseconds};
-use crate::domain::RouteDescription;
 use crate::domain::route_description::{DescriptionText, QueryParameter};
+use crate::domain::{Connection, RouteDescription};
 use crate::route::Pattern;
 use crate::snapshot::ConnectionEntry;
 
@@ -116,11 +116,7 @@ impl Record for ConnectionRecord {
         let tool = |pattern: &Pattern| {
             TOOL_BYTES + 3 * pattern.as_str().len() + WILDCARD_BYTES * pattern.segments().len()
         };
-        let connection = &self.entry.connection;
-        let patterns = connection.routes.patterns().iter().map(tool);
-        let described = connection.route_descriptions.iter();
-        let described = described.map(|(_, description)| description_bytes(description));
-        patterns.chain(described).sum()
+        routes_weight(&self.entry.connection, tool)
     }
 }
 
@@ -138,6 +134,14 @@ impl Record for ConnectionType {
     }
 }
 
+/// Returns the sum of the weights of a connection's routes, and of the descriptions of routes.
+pub(super) fn routes_weight(connection: &Connection, weight: impl Fn(&Pattern) -> usize) -> usize {
+    let patterns = connection.routes.patterns().iter().map(weight);
+    let described = connection.route_descriptions.iter();
+    let described = described.map(|(_, description)| description_bytes(description));
+    patterns.chain(described).sum()
+}
+
 /// Estimates the size that a description adds to the JSON of a tool.
 fn description_bytes(route: &RouteDescription) -> usize {
     let text_bytes = |text: &DescriptionText| text.as_str().len();
@@ -150,7 +154,7 @@ fn description_bytes(route: &RouteDescription) -> usize {
 }
 
 /// Returns the value of a text field. Empty text is absent, as in proto-JSON.
-fn text(text: &str) -> FieldValue<'_> {
+pub(super) fn text(text: &str) -> FieldValue<'_> {
     if text.is_empty() {
         FieldValue::Absent
     } else {

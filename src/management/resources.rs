@@ -52,7 +52,7 @@ pub(super) struct ListConnectionTypesResponse {
 
 /// The schema of `page_size`: a whole number from 0, without an upper limit, because larger values
 /// are reduced to the largest page.
-struct PageSize;
+pub(super) struct PageSize;
 
 impl utoipa::PartialSchema for PageSize {
     fn schema() -> RefOr<Schema> {
@@ -66,7 +66,7 @@ impl ToSchema for PageSize {}
 /// The errors of the access policy, which every path can return.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by its derive, for the document")]
-enum AccessErrors {
+pub(super) enum AccessErrors {
     /// The login is missing or wrong.
     #[response(status = 401, headers(("WWW-Authenticate" = String)))]
     Unauthenticated(ErrorDocument),
@@ -156,7 +156,7 @@ pub(super) async fn get_connection(
     // axum's `Path` extractor is not used, because it refuses an invalid escape with an error in
     // plain text.
     let raw = uri.path().strip_prefix(CONNECTION_PREFIX);
-    let id = parse_connection_id(raw.unwrap_or_default())?;
+    let id = parse_id(raw.unwrap_or_default(), "connection id")?;
     let snapshot = state.sources.published.current();
     let entry = snapshot.find(id.as_str()).ok_or_else(|| {
         // The id has been parsed, so it is safe to repeat.
@@ -202,14 +202,16 @@ pub(super) async fn list_connection_types(
 }
 
 /// Parses the id in a path. Percent-escapes are decoded. Text that cannot be an id is refused
-/// without a lookup.
-fn parse_connection_id(raw: &str) -> Result<ConnectionId, ApiError> {
+/// without a lookup. `what` names the id in the error.
+pub(super) fn parse_id(raw: &str, what: &str) -> Result<ConnectionId, ApiError> {
     let text = decoded(raw.as_bytes());
     std::str::from_utf8(&text)
         .ok()
         .and_then(|text| ConnectionId::parse(text).ok())
         .ok_or_else(|| {
-            let message = "invalid connection id: it must be 1 to 63 characters of a-z, 0-9 and `-`, start with a letter and not end with `-`";
+            let message = format!(
+                "invalid {what}: it must be 1 to 63 characters of a-z, 0-9 and `-`, start with a letter and not end with `-`"
+            );
             ApiError::new(ErrorStatus::InvalidArgument, message)
         })
 }

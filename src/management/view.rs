@@ -18,6 +18,7 @@ mod types;
 
 pub(super) use connection::{ConnectionView, LiveState};
 pub(crate) use connector::ConnectorView;
+pub(super) use connector::availability;
 pub(super) use scalar::{to_timestamp, whole_milliseconds};
 pub(super) use status::RpcStatus;
 pub(super) use types::{ConnectionType, HTTP, TYPE_NAME};

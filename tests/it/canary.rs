@@ -32,7 +32,7 @@ const ASKED: &[&str] = &[
     "not HTTP at all\r\n\r\n",
 ];
 
-const OPERATORS: [&str; 14] = [
+const OPERATORS: [&str; 15] = [
     "/",
     "/livez",
     "/readyz",
@@ -46,6 +46,7 @@ const OPERATORS: [&str; 14] = [
     "/v1/connections/oauth",
     "/v1/connections/broken",
     "/v1/connection-types",
+    "/v1/connectors",
     "/openapi.json",
 ];
 

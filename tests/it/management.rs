@@ -1,6 +1,7 @@
 //! The management API over the wire: its responses to operators, and that no request changes
 //! anything.
 
+mod connectors;
 mod document;
 mod paths;
 mod resources;

@@ -24,6 +24,8 @@ pub(in crate::management) enum ListKind {
     Connections,
     /// The connection types. They are never deleted, so `show_deleted` is not a parameter.
     Types,
+    /// The connectors, which are never deleted either.
+    Connectors,
 }
 
 /// The parameters of a list request, as text. An absent parameter is stored as empty text, except
@@ -50,7 +52,7 @@ impl ListKind {
     fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Connections => &NAMES,
-            Self::Types => NAMES.split_last().map_or(&[], |(_, others)| others),
+            Self::Types | Self::Connectors => NAMES.split_last().map_or(&[], |(_, others)| others),
         }
     }
 

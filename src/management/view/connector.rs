@@ -5,7 +5,8 @@ use utoipa::ToSchema;
 
 use crate::domain::Connection;
 use crate::domain::connector::{Connector, ConnectorAuth};
-use crate::tools::build_tools;
+use crate::domain::route_description::DescriptionText;
+use crate::tools::name_tools;
 
 /// The public facts of an API, and the connections that refer to them.
 #[derive(Serialize, ToSchema)]
@@ -71,19 +72,7 @@ impl ConnectorView {
         });
         let users: Vec<_> = users.collect();
         let configured = !users.is_empty();
-        let (availability, availability_reason) = match connector.auth_type {
-            _ if configured => ("available", ""),
-            ConnectorAuth::None => ("available", ""),
-            ConnectorAuth::Oauth => (
-                "needs_client",
-                "Register an OAuth client at the provider and write a definition; `egressd connectors` prints one.",
-            ),
-            ConnectorAuth::ApiKey => (
-                "needs_fields",
-                "Obtain a key from the provider and write a definition; `egressd connectors` prints one.",
-            ),
-        };
-        let tools = users.iter().flat_map(|connection| build_tools(connection));
+        let (availability, availability_reason) = availability(connector, configured);
         let fields = connector.credential_fields.iter();
         Self {
             slug: connector.slug.to_string(),
@@ -97,11 +86,9 @@ impl ConnectorView {
                 .collect(),
             availability,
             availability_reason,
-            tools: tools
-                .map(|tool| ConnectorTool {
-                    name: tool.slug,
-                    description: tool.description.unwrap_or(tool.display_name),
-                })
+            tools: users
+                .iter()
+                .flat_map(|connection| ConnectorTool::of_connection(connection))
                 .collect(),
             credential_fields: fields
                 .map(|field| CredentialFieldView {
@@ -113,5 +100,42 @@ impl ConnectorView {
                 .collect(),
             checked_date: connector.checked.to_string(),
         }
+    }
+}
+
+impl ConnectorTool {
+    /// Returns the tools of a connection, without their schemas.
+    fn of_connection(connection: &Connection) -> impl Iterator<Item = Self> {
+        let patterns = connection.routes.patterns();
+        let descriptions = &connection.route_descriptions;
+        name_tools(connection).into_iter().filter_map(|tool| {
+            let pattern = patterns.get(tool.route)?.as_str();
+            let described = descriptions.get(tool.route);
+            let text = described.and_then(|described| described.description.as_ref());
+            Some(Self {
+                name: tool.slug.into(),
+                description: text.map_or(pattern, DescriptionText::as_str).to_owned(),
+            })
+        })
+    }
+}
+
+/// Returns whether a connector can be used: `available`, or what is missing, and what the operator
+/// has to do about it.
+pub(in crate::management) fn availability(
+    connector: &Connector,
+    is_configured: bool,
+) -> (&'static str, &'static str) {
+    match connector.auth_type {
+        _ if is_configured => ("available", ""),
+        ConnectorAuth::None => ("available", ""),
+        ConnectorAuth::Oauth => (
+            "needs_client",
+            "Register an OAuth client at the provider and write a definition; `egressd connectors` prints one.",
+        ),
+        ConnectorAuth::ApiKey => (
+            "needs_fields",
+            "Obtain a key from the provider and write a definition; `egressd connectors` prints one.",
+        ),
     }
 }

@@ -103,6 +103,11 @@ fn responses_match_their_schemas() {
             "/v1/connections/N",
             "400",
         ),
+        ("/v1/connectors", "/v1/connectors", "200"),
+        ("/v1/connectors", "/v1/connectors?show_deleted=true", "400"),
+        ("/v1/connectors/{slug}", "/v1/connectors/github", "200"),
+        ("/v1/connectors/{slug}", "/v1/connectors/none", "404"),
+        ("/v1/connectors/{slug}", "/v1/connectors/N", "400"),
         ("/openapi.json", "/openapi.json", "200"),
     ] {
         let reply = ask(&sidecar, target);
@@ -120,10 +125,13 @@ fn every_path_of_the_document_is_served() {
         "/v1/connections",
         "/v1/connections/{connection_id}",
         "/v1/connection-types",
+        "/v1/connectors",
+        "/v1/connectors/{slug}",
     ];
     let beside = ["/livez", "/readyz", "/openapi.json"];
     for path in ours.into_iter().chain(beside) {
-        let reply = ask(&sidecar, &path.replace("{connection_id}", "crm"));
+        let target = path.replace("{connection_id}", "crm");
+        let reply = ask(&sidecar, &target.replace("{slug}", "github"));
         let answers = &paths[path]["get"]["responses"]["200"]["content"];
         let media_type = reply
             .expect_status(200)

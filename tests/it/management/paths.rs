@@ -3,10 +3,12 @@
 use super::{ask, plain, read, refused};
 use crate::support::{Agent, Sidecar, connection};
 
-const RESOURCES: [&str; 6] = [
+const RESOURCES: [&str; 8] = [
     "/v1/connections",
     "/v1/connections/crm",
     "/v1/connection-types",
+    "/v1/connectors",
+    "/v1/connectors/github",
     "/openapi.json",
     "/livez",
     "/readyz",

@@ -67,6 +67,7 @@ fn shown(sidecar: &Sidecar) -> Vec<(String, Vec<u8>)> {
         "/v1/connections",
         "/v1/connections?show_deleted=true",
         "/v1/connection-types",
+        "/v1/connectors",
         "/v1/connections/none",
         "/openapi.json",
         "/livez",
