@@ -23,6 +23,7 @@ LABEL org.opencontainers.image.title="egressd" \
       org.opencontainers.image.description="A sandboxed outbound HTTP proxy sidecar" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="Apache-2.0 OR MIT"
+# Keeps the owners of the stage: /var/lib/egressd belongs to the user below, all else to root.
 COPY --from=build /image/ /
 USER 65532:65532
 # Requests /readyz. Kubernetes ignores HEALTHCHECK and uses probes instead.

@@ -1,7 +1,8 @@
 """An agent → egressd in its image → an HTTPS API, all in one network namespace with only loopback.
 
-`image` creates the namespace. The argument is a directory that `.ci/lay-image` laid out, for which
-the last stage of the Dockerfile is built, or an archive of a whole image. Every container has the
+`image` creates the namespace. The argument is a directory with `image.tar`, the files of the image
+(`.ci/archive-image`), for which the last stage of the Dockerfile is built, or an archive of a whole
+image. Every container has the
 flags that docs/kubernetes.md recommends to operators.
 """
 
@@ -14,6 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +36,7 @@ FILES = {"egressd", "etc/egressd/egressd.yaml", "etc/egressd/connections/example
 COMMANDS = ["", "-check", "-connections", "-connectors", "-doctor", "-explain", "-generate", "-generate-completions", "-generate-man",
             "-healthcheck", "-login", "-logout", "-probe", "-schema", "-serve"]
 FILES |= {f"share/man/man1/egressd{command}.1" for command in COMMANDS}
+STATE = "var/lib/egressd"
 # The functions that open shared objects of the same glibc: NSS, for names of hosts and users.
 ABSENT = [b"getaddrinfo", b"gethostbyname_r", b"getpwnam_r", b"getpwuid_r", b"getgrnam_r"]
 HELD = "memory held, privileges held, files held, system_calls held"
@@ -59,9 +62,9 @@ class Podman:
         self.limits = [f"--ulimit={name}={getrlimit(what)[0]}:{getrlimit(what)[1]}"
                        for name, what in (("nofile", RLIMIT_NOFILE), ("nproc", RLIMIT_NPROC))]
 
-    def ask(self, *arguments):
+    def ask(self, *arguments, typed=""):
         """Runs a command. Returns its exit code and output."""
-        done = subprocess.run([*self.argv, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        done = subprocess.run([*self.argv, *map(str, arguments)], input=typed, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, timeout=120, env=self.environment)
         return done.returncode, done.stdout.strip()
 
@@ -72,13 +75,13 @@ class Podman:
             raise RuntimeError(f"podman {arguments[0]} ended with {code}: {said}")
         return said
 
-    def once(self, image, *arguments, mounts=()):
+    def once(self, image, *arguments, mounts=(), flags=(), typed=""):
         """Runs a container that ends by itself."""
-        return self.ask("run", "--rm", *SANDBOX, *self.limits, *volumes(mounts), image, *arguments)
+        return self.ask("run", "--rm", "--interactive", *SANDBOX, *self.limits, *volumes(mounts), *flags, image, *arguments, typed=typed)
 
-    def serve(self, name, image, mounts=()):
+    def serve(self, name, image, mounts=(), flags=()):
         """Starts a container with the image's own command. The returned process is podman's."""
-        argv = [*self.argv, "run", "--name", name, *SANDBOX, *self.limits, *volumes(mounts), image]
+        argv = [*self.argv, "run", "--name", name, *SANDBOX, *self.limits, *volumes(mounts), *flags, image]
         process = self.world.start(name, argv, env=self.environment)
         return process.await_port(8080, 30).await_port(8081, 30)
 
@@ -105,18 +108,18 @@ def volumes(mounts):
 
 
 def last_stage(world):
-    """Returns the Dockerfile from its last FROM on. The files that it copies from the stage before
-    are the context of the build."""
+    """Returns the Dockerfile from its last FROM on. The archive of the files that it copies from the
+    stage before is the context of the build. ADD keeps the owners of the archive."""
     text = (REPOSITORY / "Dockerfile").read_text()
     stage = text[text.rindex("\nFROM ") + 1:]
-    copied = stage.replace("COPY --from=build /image/ /", "COPY . /")
+    copied = stage.replace("COPY --from=build /image/ /", "ADD image.tar /")
     if copied == stage or "--from" in copied or "RUN" in copied:
         raise RuntimeError(f"not a stage that only copies /image:\n{stage}")
     return world.file("Dockerfile", copied)
 
 
 def build(tally, podman, source):
-    """Returns the id of the image, from a laid out directory or from an archive."""
+    """Returns the id of the image, from the archive of its files or from that of a whole image."""
     if source.is_file():
         loaded = podman.must("load", "--quiet", "--input", source).split()[-1]
         return podman.must("image", "inspect", "--format", "{{.Id}}", loaded)
@@ -140,7 +143,10 @@ def judge_contents(tally, podman, image):
     files = {name for name, its in found.items() if not stat.S_ISDIR(its.st_mode)}
     tally.claim("image holds the expected files and no other", files == FILES, str(sorted(files ^ FILES)))
     loose = [name for name, its in found.items() if its.st_uid or its.st_gid or its.st_mode & 0o7022 or not its.st_mode & 0o004]
-    tally.claim("all files belong to root, are readable by all and writable by root only", not loose, str(loose))
+    tally.claim("all files belong to root, are readable by all and writable by root only, except one", loose == [STATE], str(loose))
+    its = found.get(STATE)
+    tally.claim("the directory of the token store belongs to the user alone", its and (its.st_uid, its.st_gid, its.st_mode & 0o7777) == (USER, USER, 0o700), str(its))
+    tally.claim("the directory of the token store is empty", not any(name.startswith(f"{STATE}/") for name in found))
     notices = read(root / "licenses/THIRD-PARTY")
     silent = [name for name in linked() if f"\n{name} v" not in notices]
     tally.claim("every linked crate is among the licences", len(notices) > 100_000 and not silent, str(silent))
@@ -303,6 +309,46 @@ def judge_mounted(tally, podman, image):
     tally.claim("it does not start with a bad definition", code == 64 and "api.yaml" in said, f"{code}: {said}")
 
 
+def judge_consent(tally, podman, image):
+    """Checks the documented commands for connections that a person consents to: a volume for the
+    tokens, a login before the start, and a login in the running container. The root file system
+    stays read-only."""
+    world = podman.world
+    port, ca = upstream(world)
+    world.file("consent/ca.pem", ca.read_bytes())
+    mounts = definitions(world, port, "consent", "egress: {ca_files: [ca.pem]}\ntoken_store: {directory: /var/lib/egressd/tokens}\n")
+    world.file("consent/connections/person.yaml", f"""
+connection_details:
+  http:
+    base_url: https://localhost:{port}
+    allowed_routes: ["GET /v1/{{name}}"]
+    oauth_user_consent:
+      client_id: {{file: /run/secrets/token}}
+      token_url: https://localhost:{port}/token
+      device_authorization_url: https://localhost:{port}/device
+    allowed_private_cidrs: [127.0.0.0/8, "::1/128"]
+""")
+    volume = ["--volume=egressd-state:/var/lib/egressd"]
+    login = ["login", "--config", "/etc/egressd/egressd.yaml", "--yes", "--import", "-"]
+    grant = json.dumps({"access_token": TOKEN, "token_type": "bearer", "expires_in": 3600, "refresh_token": "refresh-token"})
+    code, said = podman.once(image, *login, "person", mounts=mounts, typed=grant)
+    tally.claim("without a volume, login finds that the store cannot be written", code == 69 and TOKEN not in said, f"{code}: {said}")
+    code, said = podman.once(image, *login, "person", mounts=mounts, flags=volume, typed=grant)
+    tally.claim("login stores the grant in the volume", code == 0 and TOKEN not in said, f"{code}: {said}")
+    process = podman.serve("consent", image, mounts, volume)
+    answer = get(f"{PROXY}/person/v1/status")
+    tally.claim("the container uses the grant of the volume", answer == (200, "authorized"), f"{answer}\n{process.said()}")
+    again = grant.replace(TOKEN, "of-another-login")
+    code, said = podman.ask("exec", "--interactive", "consent", "/egressd", *login, "--replace", "person", typed=again)
+    tally.claim("login works in the running container", code == 0, f"{code}: {said}")
+    deadline = time.monotonic() + 10
+    while (answer := get(f"{PROXY}/person/v1/status")) != (200, "anybody") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    tally.claim("and the container uses it without a restart", answer == (200, "anybody"), f"{answer}\n{process.said()}")
+    tally.claim("SIGTERM with a token store: 0", (code := podman.stop(process)) == 0, f"{code}\n{process.said()}")
+    tally.claim("no token in the log", TOKEN not in process.said() and "of-another-login" not in process.said(), process.said())
+
+
 def main():
     tally = Tally()
     with World() as world:
@@ -312,6 +358,7 @@ def main():
             judge_contents(tally, podman, image)
             judge_default(tally, podman, image)
             judge_mounted(tally, podman, image)
+            judge_consent(tally, podman, image)
         finally:
             podman.end()
     print(f"{tally.passed} passed, {len(tally.failures)} failed")
