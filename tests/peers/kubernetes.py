@@ -34,7 +34,13 @@ MANIFESTS = REPOSITORY / "config/kubernetes"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 # The oldest version that supports the manifests, the one in which native sidecars are stable, and
 # the newest known.
-VERSIONS = {"sidecar": ["1.29", "1.33", "1.37"], "sidecar-lockdown": ["1.29", "1.33", "1.37"], "two-pods": ["1.30", "1.33", "1.37"]}
+VERSIONS = {"sidecar": ["1.29", "1.33", "1.37"], "sidecar-lockdown": ["1.29", "1.33", "1.37"], "two-pods": ["1.30", "1.33", "1.37"],
+            "sidecar-consent": ["1.29", "1.33", "1.37"], "two-pods-consent": ["1.30", "1.33", "1.37"], "two-pods-consent-secret": ["1.30", "1.33", "1.37"]}
+# The packagings for connections that a person consents to: what they extend, and the connection.
+CONSENTS = {"sidecar-consent": ("sidecar", "github"), "two-pods-consent": ("two-pods", "github"), "two-pods-consent-secret": ("two-pods", "google")}
+STORE = "/var/lib/egressd/tokens"
+# Runs a command for which the directory before it is read-only.
+READ_ONLY = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"', "sh"]
 EGRESSD_UID = 65532
 SLACK = 5  # seconds between egressd's own end and the kubelet's SIGKILL
 # The part of the CRD that is used (monitoring.coreos.com/v1). It is closed, so a misspelt field is
@@ -73,6 +79,11 @@ def render(name):
 
 def of_kind(objects, kind, name=None):
     return [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
+
+
+def workloads(objects):
+    """Returns the objects that have a template of a pod."""
+    return of_kind(objects, "Deployment") + of_kind(objects, "StatefulSet")
 
 
 def walk(value, path=""):
@@ -134,11 +145,13 @@ def secrets_are_egressds(tally, name, objects, pods):
     leaves = [path for pod in pods for path, _ in walk(pod)]
     tally.claim(f"{name}: no subPath, no secret in an environment", not [p for p in leaves if re.search(r"subPath|KeyRef|envFrom", p)])
     egressds = {v["name"] for pod in pods for v in pod["volumes"] if "secret" in v or "configMap" in v and v["name"] != "lockdown"}
+    claimed = {claim["metadata"]["name"] for one in workloads(objects) for claim in one["spec"].get("volumeClaimTemplates", [])}
+    egressds |= claimed
     for pod in pods:
         for one in containers(pod):
             mounts = {m["name"] for m in one["volumeMounts"]}
             held = mounts == egressds if one["name"] == "egressd" else not mounts & egressds
-            read_only = all(m.get("readOnly") for m in one["volumeMounts"] if m["name"] != "scratch")
+            read_only = all(m.get("readOnly") for m in one["volumeMounts"] if m["name"] not in {"scratch", *claimed})
             tally.claim(f"{name}: {one['name']} mounts {'all' if one['name'] == 'egressd' else 'none'} of {sorted(egressds)}", held and read_only, str(mounts))
     maps = {o["metadata"]["name"] for o in of_kind(objects, "ConfigMap")}
     named = {v["configMap"]["name"] for pod in pods for v in pod["volumes"] if "configMap" in v}
@@ -215,12 +228,14 @@ def renewed(tally, name, base, process, proxy, management):
     tally.claim(f"{name}: a new management password takes effect", status == 200, str(status))
 
 
-def secret_of_the_readme(world):
-    """Returns the result of the README's own command for two files."""
-    command = next(line for line in read(MANIFESTS / "README.md").splitlines() if line.startswith("kubectl create secret "))
+def secret_of_the_readme(world, name):
+    """Returns the result of the README's own command: the one with this word in its comment, or the
+    first one for the packagings without consents."""
+    lines = [line for line in read(MANIFESTS / "README.md").splitlines() if line.startswith("kubectl create secret ")]
+    command = next(line for line in lines if name not in CONSENTS or f"# {name}" in line).partition("#")[0]
     place = world.directory / "typed"
-    for name in re.findall(r"--from-file=(\S+)", command):
-        world.file(f"typed/{name}", "planted-0123456789abcdef\n")
+    for file in re.findall(r"--from-file=(\S+)", command):
+        world.file(f"typed/{file}", "planted-0123456789abcdef\n")
     argv = [KUBECTL, *command.split()[1:], "--dry-run=client", "-o", "json"]
     secret = json.loads(subprocess.run(argv, cwd=place, capture_output=True, text=True, check=True).stdout)
     return secret["metadata"]["name"], secret["data"].keys()
@@ -230,28 +245,83 @@ def loads(tally, world, name, objects, pods):
     """Checks that `egressd check` reports nothing for the files of a pod. Returns the arguments for
     serving them."""
     base = world.directory / name
-    secret, keys = secret_of_the_readme(world)
+    secret, keys = secret_of_the_readme(world, name)
     one = container(pods, "egressd")
     volumes = {v["name"]: v for pod in pods for v in pod["volumes"]}
     for place in one["volumeMounts"]:
-        volume = volumes[place["name"]]
+        volume, target = volumes.get(place["name"]), base / place["mountPath"].lstrip("/")
+        if volume is None or place["mountPath"] == STORE:
+            continue
         if "secret" in volume:
             tally.claim(f"{name}: the README makes the Secret that is mounted", volume["secret"]["secretName"] == secret, secret)
             data = {key: "planted-0123456789abcdef\n" for key in keys}
         else:
             data = of_kind(objects, "ConfigMap", volume["configMap"]["name"])[0]["data"]
-            data = {key: text.replace("/etc/egressd/", f"{base}/etc/egressd/") for key, text in data.items()}
+            data = {key: text.replace("/etc/egressd/", f"{base}/etc/egressd/").replace(STORE, f"{base}{STORE}") for key, text in data.items()}
         mode = volume.get("secret", volume.get("configMap")).get("defaultMode", 0o644)
-        mount(base / place["mountPath"].lstrip("/"), data, mode)
+        mount(target, data, mode)
     environment = {e["name"]: e["value"].replace("$(OUTBOUND_SERVICE_HOST)", "10.96.3.4") for e in one.get("env", [])}
     # In the pod, the secrets are in /etc/egressd, which definitions may read by default.
     environment["EGRESSD_SECRETS_ALLOW"] = str(base / "etc/egressd")
     config = one["args"][one["args"].index("--config") + 1]
+    if name in CONSENTS:
+        consents(tally, world, name, base, base / config.lstrip("/"), environment)
     argv = [egressd_binary("debug"), "check", "--config", base / config.lstrip("/"), "--format", "json"]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment)
     tally.claim(f"{name}: egressd check reports nothing", done.returncode == 0 and json.loads(done.stdout) == {"problems": []}, done.stdout + done.stderr)
     tally.claim(f"{name}: the arguments are serve's", one["args"] == ["serve", "--config", config])
     return base / config.lstrip("/"), environment
+
+
+def login(connection, config, environment, said):
+    """Runs the login of a platform, which needs no network."""
+    argv = [egressd_binary("debug"), "login", "--config", config, "--yes", "--import", "-", connection]
+    return subprocess.run(argv, input=json.dumps(said), capture_output=True, text=True, env=environment)
+
+
+def consents(tally, world, name, base, config, environment):
+    """Fills the token store: with a login into the volume, or as a Secret that has the file of a
+    login elsewhere."""
+    connection = CONSENTS[name][1]
+    answer = {"access_token": "planted-access-token", "token_type": "bearer", "expires_in": 3600, "refresh_token": "planted-refresh-token"}
+    store = base / STORE.lstrip("/")
+    store.mkdir(parents=True)
+    if not name.endswith("-secret"):
+        done = login(connection, config, environment, answer)
+        tally.claim(f"{name}: login writes into the volume", done.returncode == 0 and (store / f"{connection}.json").exists(), done.stderr)
+        return
+    elsewhere = {**environment, "EGRESSD_TOKEN_STORE_DIRECTORY": str(world.directory / "workstation")}
+    done = login(connection, config, elsewhere, answer)
+    tally.claim(f"{name}: login writes a file elsewhere", done.returncode == 0, done.stderr)
+    shutil.copy(world.directory / f"workstation/{connection}.json", world.directory / "typed")
+    command = next(line for line in read(MANIFESTS / "README.md").splitlines() if line.startswith("kubectl create secret generic egressd-consents")).partition("#")[0]
+    argv = [KUBECTL, *command.replace("config/tokens/", "").split()[1:], "--dry-run=client", "-o", "json"]
+    secret = json.loads(subprocess.run(argv, cwd=world.directory / "typed", capture_output=True, text=True, check=True).stdout)
+    mount(store, {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}, 0o440)
+
+
+def judge_consents(tally, name, base, proxy, process):
+    """The running pod uses the grant. There is no network, so 502 means that it has a token. Then
+    the grant ends: by a logout in the pod, or because a platform takes it out of the Secret."""
+    connection = CONSENTS[name][1]
+    path = {"github": "/github/user", "google": "/google/calendar/v3/users/me/calendarList"}[connection]
+    seen = lambda: ask(proxy, path, "localhost" if name == "sidecar-consent" else "10.96.3.4:8080")
+    got, body = seen()
+    tally.claim(f"{name}: the grant is used", got == 502 and b"consent" not in body, f"{got} {body[:300]}")
+    store = base / STORE.lstrip("/")
+    if name.endswith("-secret"):
+        renew(store, lambda text: '{"format": "egressd-token/1", "access_token": "of-a-platform", "expires_at": "2020-01-01T00:00:00Z"}')
+        reason = b"access_token_expired"
+    else:
+        environment = {"EGRESSD_SECRETS_ALLOW": str(base / "etc/egressd")}
+        argv = [egressd_binary("debug"), "logout", "--config", base / "etc/egressd/settings/egressd.yaml", "--local", connection]
+        done = subprocess.run(argv, capture_output=True, text=True, env=environment)
+        tally.claim(f"{name}: logout works beside it", done.returncode == 0, done.stderr)
+        reason = b"logged_out"
+    deadline = time.monotonic() + 10
+    while reason not in (last := seen()[1]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tally.claim(f"{name}: a change of the store is adopted", reason in last, f"{last[:400]}\n{process.said()[-600:]}")
 
 
 def ask(port, path, host, headers=()):
@@ -268,14 +338,19 @@ def serves(tally, world, name, config, environment, hosts):
     """Runs the real process on these files, with other ports."""
     proxy, management = world.port(), world.port()
     argv = [egressd_binary("debug"), "serve", "--config", config, "--listen", f"127.0.0.1:{proxy}", "--management-listen", f"127.0.0.1:{management}"]
-    process = world.start(name, argv, env=environment).await_port(proxy)
+    if name.endswith("-secret"):
+        # The kubelet's mount is read-only for the container, and the kubelet itself can change it.
+        argv = [*READ_ONLY, world.directory / name / STORE.lstrip("/"), *argv]
+    process = world.start(name, argv, env={**environment, "PATH": os.environ["PATH"]}).await_port(proxy)
     for host, status in hosts.items():
         got, body = ask(proxy, "/", host)
-        listed = got != 200 or [c["id"] for c in json.loads(body)["connections"]] == ["databricks"]
+        listed = got != 200 or [c["id"] for c in json.loads(body)["connections"]] == ["databricks", *[one[1] for at, one in CONSENTS.items() if at == name]]
         tally.claim(f"{name}: a request with Host {host} gets {status}", got == status and listed, f"{got} {body[:200]}")
     answers = {path: ask(management, path, "10.1.2.3")[0] for path in ("/livez", "/readyz", "/metrics", "/v1/connections", "/")}
     tally.claim(f"{name}: probes and Prometheus need no password, the rest does",
                 answers == {"/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/connections": 401, "/": 401}, str(answers))
+    if name in CONSENTS:
+        judge_consents(tally, name, world.directory / name, proxy, process)
     renewed(tally, name, world.directory / name, process, proxy, management)
     tally.claim(f"{name}: it ends with 0", world.stop(process) == 0)
 
@@ -316,6 +391,40 @@ def admits(blocks, address):
     """Returns whether one of these ipBlocks contains this address."""
     at = ipaddress.ip_address(address)
     return any(at in ipaddress.ip_network(b["cidr"]) and not any(at in ipaddress.ip_network(e) for e in b.get("except", [])) for b in blocks)
+
+
+def extensions(tally, rendered):
+    """Checks that the packagings for consents change nothing else, and that one pod holds a grant:
+    a StatefulSet with a volume of its own for each pod, or tokens that nothing refreshes."""
+    for name, (plain, connection) in CONSENTS.items():
+        objects = copy.deepcopy(rendered[name])
+        changed = next(one for one in workloads(objects) if any(c["name"] == "egressd" for c in containers(one["spec"]["template"]["spec"])))
+        spec, pod = changed["spec"], changed["spec"]["template"]["spec"]
+        mounts = container([pod], "egressd")["volumeMounts"]
+        added = next(m for m in mounts if m["mountPath"] == STORE)
+        mounts.remove(added)
+        service = spec.pop("serviceName", None)
+        claims = spec.pop("volumeClaimTemplates", [])
+        if name.endswith("-secret"):
+            pod["volumes"] = [v for v in pod["volumes"] if v["name"] != added["name"]]
+            tally.claim(f"{name}: the store is read-only", added.get("readOnly") is True and not claims)
+        else:
+            tally.claim(f"{name}: a volume of its own for each pod, which one node mounts", changed["kind"] == "StatefulSet" and [c["metadata"]["name"] for c in claims] == [added["name"]]
+                        and claims[0]["spec"]["accessModes"] == ["ReadWriteOnce"] and not added.get("readOnly"), str(claims))
+            tally.claim(f"{name}: one pod", spec["replicas"] == 1)
+            tally.claim(f"{name}: the Service of the StatefulSet exists", of_kind(objects, "Service", service), str(service))
+            changed["kind"] = "Deployment"
+        definitions = of_kind(objects, "ConfigMap", "egressd-connections")[0]["data"]
+        tally.claim(f"{name}: one definition more", definitions.pop(f"{connection}.yaml", None))
+        base = copy.deepcopy(rendered[plain])
+        if plain == "two-pods" and not name.endswith("-secret"):
+            base_spec = next(one for one in base if one["kind"] == "Deployment" and one["metadata"]["name"] == "egressd")["spec"]
+            base_spec.pop("strategy")
+            base_spec["replicas"] = 1
+        if name == "sidecar-consent":
+            objects = [o for o in objects if o["kind"] != "Service"]
+        key = lambda o: (o["kind"], o["metadata"]["name"])
+        tally.claim(f"{name}: apart from that it equals {plain}", sorted(objects, key=key) == sorted(base, key=key))
 
 
 def two_pods(tally, objects):
@@ -385,7 +494,7 @@ def main():
     tally.claim("podmonitor: one object, of the fields that its CRD has", len(render("podmonitor")) == 1)
     with World() as world:
         for name, objects in rendered.items():
-            deployments = of_kind(objects, "Deployment")
+            deployments = workloads(objects)
             pods = [d["spec"]["template"]["spec"] for d in deployments]
             valid(tally, name, objects)
             hardened(tally, name, pods)
@@ -395,11 +504,12 @@ def main():
             config, environment = loads(tally, world, name, objects, pods)
             other = {"localhost:8080": 200, "outbound:8080": 421, "10.96.3.4:8080": 421}
             outbound = {"10.96.3.4:8080": 200, "outbound:8080": 200, "10.96.3.5:8080": 421}
-            serves(tally, world, name, config, environment, outbound if name == "two-pods" else other)
+            serves(tally, world, name, config, environment, outbound if name.startswith("two-pods") else other)
         unresolved(tally, config)
         overlay_of_the_readme(tally, world)
     sidecars(tally, world, rendered["sidecar"], rendered["sidecar-lockdown"])
     two_pods(tally, rendered["two-pods"])
+    extensions(tally, rendered)
     print(f"\n{tally.passed} passed, {len(tally.failures)} failed")
     sys.exit(1 if tally.failures else 0)
 
