@@ -65,8 +65,8 @@ pub use environment::Environment;
 pub use layers::SettingsOverrides;
 pub use listeners::management_listen;
 pub use load::{
-    LoadAttempt, LoadOptions, Loaded, LoadedPaths, attempt_reload, load, load_connectors,
-    load_paths, load_texts,
+    LoadAttempt, LoadOptions, Loaded, LoadedPaths, attempt_reload, load, load_connection,
+    load_connectors, load_paths, load_texts,
 };
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use redaction::may_show;

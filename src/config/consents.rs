@@ -14,6 +14,9 @@ use super::secret_policy::resolve_path;
 use crate::domain::auth::UserConsent;
 use crate::domain::{Auth, Connection, ConnectionId};
 
+/// The code of the problem that connections share a grant and differ.
+pub(super) const GRANT_DIFFERS: &str = "grant_differs";
+
 /// A definition that needs a consent.
 pub(super) struct FoundConsent {
     connection: ConnectionId,
@@ -36,6 +39,16 @@ impl FoundConsent {
             consent: Arc::clone(consent),
             place,
         })
+    }
+
+    /// Returns whether this is the definition of a connection.
+    pub(super) fn is_of(&self, id: &str) -> bool {
+        self.connection.as_str() == id
+    }
+
+    /// Returns whether two definitions share a grant.
+    pub(super) fn shares(&self, other: &Self) -> bool {
+        self.grant() == other.grant()
     }
 
     fn grant(&self) -> &str {
@@ -73,7 +86,7 @@ pub(super) fn check_grants(found: &[FoundConsent], problems: &Problems) {
             join_names(&fields).replace(" or ", " and "),
         );
         let remedy = "make the fields equal, or give one of the connections another `grant`";
-        problems.push(other.problem("grant_differs", message).remedy(remedy));
+        problems.push(other.problem(GRANT_DIFFERS, message).remedy(remedy));
     }
 }
 

@@ -6,6 +6,7 @@ use super::connection_spec::{
     CONNECTION, CONNECTION_TYPES, CONNECTIONS, TOOL_CONFIGURATION, TOOLS,
 };
 use super::connectors::Catalogue;
+use super::consents::GRANT_DIFFERS;
 use super::field::Field;
 use super::file_kind::report_settings_file;
 use super::ids::parsed_id;
@@ -96,7 +97,7 @@ fn read_definition(
     Definition {
         id,
         id_place,
-        consent_place: consent.map(|field| field.into_secret().problem("grant_differs", "")),
+        consent_place: consent.map(|field| field.into_secret().problem(GRANT_DIFFERS, "")),
         connection,
     }
 }

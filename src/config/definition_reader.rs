@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::connectors::Catalogue;
-use super::consents::FoundConsent;
+use super::consents::{FoundConsent, GRANT_DIFFERS};
 use super::definition::{Definition, DefinitionContext, read_definitions};
 use super::document::Origin;
 use super::field::{Field, Input};
@@ -116,6 +116,25 @@ impl<'a> DefinitionReader<'a> {
         }
     }
 
+    /// Removes the problems after the first `before` ones that are not about this connection. A
+    /// problem without a connection stays if this connection was not found: it may be in that file.
+    pub(super) fn drop_foreign_problems(&self, before: usize, id: &str) {
+        let is_found = self.ids.contains_key(id);
+        let grant = self.consents.iter().find(|found| found.is_of(id));
+        let shares_grant = |other: &str| {
+            let mut consents = self.consents.iter();
+            grant.is_some_and(|own| consents.any(|found| found.is_of(other) && found.shares(own)))
+        };
+        self.problems
+            .retain_from(before, |problem| match &problem.connection {
+                Some(connection) if connection.as_str() == id => true,
+                Some(connection) => {
+                    problem.code == GRANT_DIFFERS && shares_grant(connection.as_str())
+                }
+                None => !is_found,
+            });
+    }
+
     fn add_definition(&mut self, defined: Definition) {
         let Definition {
             id,
@@ -130,6 +149,7 @@ impl<'a> DefinitionReader<'a> {
             };
             if let Some(first) = self.ids.get(id.as_str()) {
                 id_place.message = format!("{} is already defined in {first}", quoted(id.as_str()));
+                id_place.connection = Some(id);
                 self.problems
                     .push(id_place.remedy("give one of the two connections another id"));
                 return;

@@ -75,6 +75,17 @@ enum Definitions {
     Texts(Vec<Text>),
 }
 
+impl Definitions {
+    /// Returns the texts if there are any, else the paths in the arguments, else the listed ones.
+    fn choose(texts: Option<Vec<Text>>, arguments: &[PathBuf], listed: ListedPaths) -> Self {
+        match texts {
+            Some(texts) => Self::Texts(texts),
+            None if arguments.is_empty() => Self::Listed(listed),
+            None => Self::Listed(ListedPaths::named(arguments)),
+        }
+    }
+}
+
 /// The inputs of a load besides flags and environment.
 struct LoadInput<'o> {
     /// The settings file, if there is one.
@@ -83,25 +94,38 @@ struct LoadInput<'o> {
     texts: Option<Vec<Text>>,
     /// The severity of the problem that a listener names a connection without a definition.
     unknown_connection: Severity,
+    /// The id of the only connection whose problems count.
+    only: Option<&'o str>,
 }
 
 /// Loads settings and connections. If there is one error, returns all errors and warnings.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
-    load_files(options, Severity::Error).outcome
+    load_files(options, Severity::Error, None).outcome
+}
+
+/// Loads as [`load`] does, for a command that uses one connection. Problems of other definitions do
+/// not prevent it, so other connections may be missing. The settings must have no error.
+pub fn load_connection(options: &LoadOptions, id: &str) -> Result<Loaded, Vec<Problem>> {
+    load_files(options, Severity::Error, Some(id)).outcome
 }
 
 /// Loads as [`load`] does, for a process that runs. Returns the files that were read even if there
 /// are problems. A listener may name a connection that was removed: it then answers 404.
 pub fn attempt_reload(options: &LoadOptions) -> LoadAttempt {
-    load_files(options, Severity::Warning)
+    load_files(options, Severity::Warning, None)
 }
 
-fn load_files(options: &LoadOptions, unknown_connection: Severity) -> LoadAttempt {
+fn load_files(
+    options: &LoadOptions,
+    unknown_connection: Severity,
+    only: Option<&str>,
+) -> LoadAttempt {
     let files = Files::default();
     let input = LoadInput {
         settings: settings_file(options.config.as_deref(), &files),
         texts: None,
         unknown_connection,
+        only,
     };
     load_from(input, files, &options.overrides, &options.environment)
 }
@@ -117,6 +141,7 @@ pub fn load_texts(
         settings: None,
         texts: Some(texts),
         unknown_connection: Severity::Error,
+        only: None,
     };
     load_from(input, Files::default(), overrides, environment).outcome
 }
@@ -151,19 +176,20 @@ fn load_from(
         named,
     } = read.unwrap_or_default();
     // Definitions are read even if the settings have errors, so that one run reports all of them.
-    let definitions = match input.texts {
-        Some(texts) => Definitions::Texts(texts),
-        None if overrides.connections.is_empty() => Definitions::Listed(ListedPaths {
-            paths: listed,
-            are_default: connections_are_default,
-        }),
-        None => Definitions::Listed(ListedPaths::named(&overrides.connections)),
+    let listed = ListedPaths {
+        paths: listed,
+        are_default: connections_are_default,
+    };
+    let sources = DefinitionSources {
+        definitions: Definitions::choose(input.texts, &overrides.connections, listed),
+        settings: file,
+        only: input.only,
     };
     context.ceilings = rules.ceilings();
     let before = problems.error_count();
-    let read = read_connections(definitions, file, &rules, &context, &problems);
+    let read = read_connections(sources, &rules, &context, &problems);
     // If a definition has an error, its id may be unknown.
-    if problems.error_count() == before {
+    if problems.error_count() == before && input.only.is_none() {
         named.report_unusable(&read.connections, input.unknown_connection, &problems);
     }
     // Last, because reading the definitions looks variables up too.
@@ -209,12 +235,16 @@ pub fn load_paths(
         connectors: None,
         can_be_set: true,
     });
-    let definitions = Definitions::Listed(ListedPaths::named(paths));
+    let sources = DefinitionSources {
+        definitions: Definitions::Listed(ListedPaths::named(paths)),
+        settings: None,
+        only: None,
+    };
     if rules.has_problem() {
         problems.explain_failure(SETTINGS);
     }
     context.ceilings = rules.ceilings();
-    let read = read_connections(definitions, None, &rules, &context, &problems);
+    let read = read_connections(sources, &rules, &context, &problems);
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
     if failed {
@@ -266,15 +296,24 @@ struct ReadConnections {
     files: Vec<PathBuf>,
 }
 
+/// The places of the definitions of a load.
+struct DefinitionSources<'o> {
+    definitions: Definitions,
+    /// The settings file, which is not a definition.
+    settings: Option<&'o Path>,
+    /// See [`LoadInput::only`].
+    only: Option<&'o str>,
+}
+
 /// Reads the connectors and the definitions. `rules` of the settings limit what they may name.
 fn read_connections(
-    definitions: Definitions,
-    settings: Option<&Path>,
+    sources: DefinitionSources<'_>,
     rules: &DefinitionRules,
     context: &ResolveContext<'_>,
     problems: &Problems,
 ) -> ReadConnections {
-    let (listed, texts) = match definitions {
+    let settings = sources.settings;
+    let (listed, texts) = match sources.definitions {
         Definitions::Listed(listed) => (listed, None),
         Definitions::Texts(texts) => (ListedPaths::default(), Some(texts)),
     };
@@ -289,12 +328,16 @@ fn read_connections(
         used: &context.used_sources(),
     });
     let catalogue = Catalogue::read(&rules.connectors(), context.files, problems);
+    let before = problems.count();
     let mut reader = DefinitionReader::new(context, &policy, &catalogue, problems);
     match texts {
         Some(texts) => reader.read_texts(texts),
         None => reader.read_files(&files, &listed),
     }
     consents::check_grants(&reader.consents, problems);
+    if let Some(id) = sources.only {
+        reader.drop_foreign_problems(before, id);
+    }
     consents::check_token_store(&reader.consents, rules.token_store(), &listed, problems);
     ReadConnections {
         connections: reader.connections,

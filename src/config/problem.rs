@@ -150,6 +150,16 @@ impl Problems {
         }
     }
 
+    /// Removes the problems after the first `before` ones for which the condition is false.
+    pub(super) fn retain_from(&self, before: usize, is_kept: impl Fn(&Problem) -> bool) {
+        let mut found = self.found.borrow_mut();
+        let mut index = 0;
+        found.retain(|problem| {
+            index += 1;
+            index <= before || is_kept(problem)
+        });
+    }
+
     /// Returns the number of errors.
     pub(super) fn error_count(&self) -> usize {
         let found = self.found.borrow();
