@@ -13,6 +13,7 @@ mod explain;
 mod generate;
 mod healthcheck;
 mod login;
+mod logout;
 mod probe;
 mod schema;
 mod serve;
@@ -104,7 +105,7 @@ enum Command {
     /// Obtain the consent of a person for a connection, and store it
     Login(login::Login),
     /// End the consent for a connection: revoke it at the provider, and mark it as ended
-    Logout(login::Logout),
+    Logout(logout::Logout),
     /// List the connections, and which of them need the consent of a person
     Connections(connections::Connections),
     /// Print the JSON Schema (draft 2020-12) of a connection file

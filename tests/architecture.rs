@@ -161,6 +161,8 @@ const LOGIN_COMMANDS: &[&str] = &[
     "login",
     "src/cli/login.rs",
     "src/cli/login/api_keys.rs",
+    "src/cli/login/target.rs",
+    "src/cli/logout.rs",
     "src/cli/connections.rs",
 ];
 const LOGIN_WHY: &str =

@@ -1,49 +1,36 @@
-//! `egressd login` and `egressd logout`: a person consents to a connection, and ends the consent.
+//! `egressd login`: a person consents to a connection, or enters its API keys.
 
 mod api_keys;
-mod variables;
+mod target;
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
-use super::probe::own_listeners;
-use super::{Exit, Streams, describe_definitions, report_problems};
-use crate::app::UpstreamFactory;
-use crate::config::{self, Environment, LoadOptions, Loaded, SecretValues};
-use crate::domain::auth::UserConsent;
-use crate::domain::{Auth, Connection};
+use super::{Exit, Streams};
+use crate::config::Environment;
+use crate::domain::Auth;
 use crate::hardening;
-use crate::login::{
-    FailureKind, Flow, LoginFailure, LoginOptions, LogoutScope, Opener, Session, Terminal,
-};
-use crate::token_store::TokenStore;
-use crate::upstream::{ResolverSettings, Trust};
-use variables::secret_variables;
+use crate::login::{Flow, LoginFailure, LoginOptions, Opener, Terminal};
+pub(super) use target::{Target, TargetArguments, report, run_session};
 
-const LOGIN_HELP: &str = "\
+const AFTER_HELP: &str = "\
 Without a flow, a browser on this machine is used if the redirect URI is a loopback address; otherwise the device flow, or --paste.
 Exit codes: 0 the grant is stored, 1 denied, not confirmed, timed out, another account, fewer scopes or the link was taken, 64 wrong arguments or configuration, 69 a port, the token store or an endpoint is unavailable.";
-
-const LOGOUT_HELP: &str = "\
-If the provider has no revocation endpoint, prints the page at which a person can revoke the grant.
-Exit codes: 0 the grant is ended, 1 the provider did not revoke it and nothing changed, 64 wrong arguments or configuration, 69 the token store is unavailable.";
 
 /// The largest import.
 const MAX_IMPORT_BYTES: u64 = 64 * 1024;
 
 #[derive(Args)]
-#[command(after_help = LOGIN_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Login {
-    /// Settings file [default: config/egressd.yaml if it exists]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    target: TargetArguments,
     /// Show a code to enter on any device (RFC 8628)
     #[arg(long, conflicts_with_all = ["paste", "import"])]
     device: bool,
@@ -74,21 +61,6 @@ pub(super) struct Login {
     /// With --yes, accept that scopes are missing
     #[arg(long)]
     accept_fewer_scopes: bool,
-    /// Id of the connection
-    connection: String,
-}
-
-#[derive(Args)]
-#[command(after_help = LOGOUT_HELP)]
-pub(super) struct Logout {
-    /// Settings file [default: config/egressd.yaml if it exists]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Send nothing to the provider
-    #[arg(long)]
-    local: bool,
-    /// Id of the connection
-    connection: String,
 }
 
 impl Login {
@@ -99,59 +71,33 @@ impl Login {
     ) -> io::Result<Exit> {
         // Before a secret is read.
         hardening::protect_memory()?;
-        let mut options = LoadOptions {
-            config: self.config.clone(),
-            environment,
-            ..LoadOptions::default()
-        };
-        // First without the values of secrets: the files of keys may be missing.
-        options.overrides.secrets = SecretValues::Skip;
-        let Some((loaded, id)) = load(&options, &self.connection, streams)? else {
+        let Some(mut target) = Target::find(&self.target, environment, streams)? else {
             return Ok(Exit::Usage);
         };
-        let mut connections = loaded.connections.iter();
-        let found = connections.find(|known| known.id.as_str() == id);
-        match found.map(|connection| (connection, &connection.auth)) {
-            Some((_, Auth::OauthUserConsent(_))) | None => {}
-            Some((connection, _)) => return api_keys::run(&self, &loaded, connection, streams),
+        if let Some(connection) = target.connection()
+            && !matches!(connection.auth, Auth::OauthUserConsent(_))
+        {
+            return api_keys::run(&self, &target.loaded, connection, streams);
         }
-        options.overrides.secrets = SecretValues::Read;
-        let Some((loaded, id)) = load(&options, &self.connection, streams)? else {
+        let Some(loaded) = target.load_secrets(streams)? else {
             return Ok(Exit::Usage);
         };
-        let found = find_consent(&loaded, &id);
-        let (connection, consent) = match found {
+        let found = match target.consent(&loaded) {
             Ok(found) => found,
             Err(failure) => return report(&failure, "login", streams),
         };
-        let options = match self.options(&loaded) {
+        let options = match self.options(&target) {
             Ok(options) => options,
             Err(failure) => return report(&failure, "login", streams),
         };
-        let run = |setup: Setup, streams: &mut Streams<'_>| {
-            setup.runtime.block_on(async {
-                let session = Session {
-                    connection,
-                    user_consent: consent,
-                    store: TokenStore::new(loaded.settings.token_store.clone()),
-                    client: Arc::new(setup.upstreams.client()),
-                    options,
-                    // A process without a terminal gets an error when it asks a question.
-                    terminal: Terminal::open().ok(),
-                    out: streams.out,
-                    err: streams.err,
-                };
-                tokio::select! {
-                    biased;
-                    ended = session.run() => ended.map_err(Ended::Reported),
-                    () = interrupted() => Err(Ended::Interrupted),
-                }
-            })
-        };
-        run_with_setup(&loaded, streams, run)
+        run_session(&loaded, found, options, streams, async |mut session| {
+            // A process without a terminal gets an error when it asks a question.
+            session.terminal = Terminal::open().ok();
+            session.run(interruption()).await
+        })
     }
 
-    fn options(&self, loaded: &Loaded) -> Result<LoginOptions, LoginFailure> {
+    fn options(&self, target: &Target) -> Result<LoginOptions, LoginFailure> {
         let flow = match (self.device, self.paste, &self.import) {
             (true, ..) => Some(Flow::Device),
             (_, true, _) => Some(Flow::Paste),
@@ -164,7 +110,7 @@ impl Login {
         };
         let opener = Opener {
             browser: std::env::var("BROWSER").ok(),
-            hidden_variables: secret_variables(&loaded.connections),
+            hidden_variables: target.variables(),
         };
         Ok(LoginOptions {
             flow,
@@ -179,160 +125,6 @@ impl Login {
             says_yes: self.yes,
             accepts_fewer_scopes: self.accept_fewer_scopes,
         })
-    }
-}
-
-impl Logout {
-    pub(super) fn run(
-        self,
-        environment: Environment,
-        streams: &mut Streams<'_>,
-    ) -> io::Result<Exit> {
-        hardening::protect_memory()?;
-        let options = LoadOptions {
-            config: self.config,
-            environment,
-            ..LoadOptions::default()
-        };
-        let Some((loaded, id)) = load(&options, &self.connection, streams)? else {
-            return Ok(Exit::Usage);
-        };
-        let (connection, consent) = match find_consent(&loaded, &id) {
-            Ok(found) => found,
-            Err(failure) => return report(&failure, "logout", streams),
-        };
-        let grant = &consent.parameters().grant;
-        let uses_grant = |other: &&Connection| {
-            matches!(&other.auth, Auth::OauthUserConsent(other)
-                if other.parameters().grant == *grant)
-        };
-        let sharing = loaded.connections.iter().filter(uses_grant);
-        let sharing: Vec<&str> = sharing.map(|other| other.id.as_str()).collect();
-        let scope = match self.local {
-            true => LogoutScope::Local,
-            false => LogoutScope::Provider,
-        };
-        let run = |setup: Setup, streams: &mut Streams<'_>| {
-            setup.runtime.block_on(async {
-                let session = Session {
-                    connection,
-                    user_consent: consent,
-                    store: TokenStore::new(loaded.settings.token_store.clone()),
-                    client: Arc::new(setup.upstreams.client()),
-                    options: LoginOptions::without_questions(),
-                    terminal: None,
-                    out: streams.out,
-                    err: streams.err,
-                };
-                let ended = session.log_out(scope, &sharing).await;
-                ended.map_err(Ended::Reported)
-            })
-        };
-        run_with_setup(&loaded, streams, run)
-    }
-}
-
-/// What a login needs besides the configuration.
-struct Setup {
-    runtime: tokio::runtime::Runtime,
-    upstreams: UpstreamFactory,
-}
-
-/// The end of a command without success.
-enum Ended {
-    /// A failure that was reported.
-    Reported(LoginFailure),
-    /// A signal.
-    Interrupted,
-}
-
-fn run_with_setup(
-    loaded: &Loaded,
-    streams: &mut Streams<'_>,
-    run: impl FnOnce(Setup, &mut Streams<'_>) -> Result<(), Ended>,
-) -> io::Result<Exit> {
-    let Ok(trust) = Trust::from_platform(&loaded.settings.egress.roots) else {
-        writeln!(
-            streams.err,
-            "egressd: a certificate in `egress.ca_files` cannot be used as a trust anchor; remove it, or have it replaced"
-        )?;
-        return Ok(Exit::Usage);
-    };
-    let (names, unresolvable) = ResolverSettings::from_system();
-    if let Some(warning) = unresolvable {
-        writeln!(streams.err, "egressd: {warning}")?;
-    }
-    let own = own_listeners(&loaded.settings);
-    let setup = Setup {
-        runtime: tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?,
-        upstreams: UpstreamFactory::new(&loaded.settings, trust, names, own),
-    };
-    let ended = run(setup, streams);
-    finish(ended, streams)
-}
-
-/// Returns the exit code, and reports an interruption.
-fn finish(ended: Result<(), Ended>, streams: &mut Streams<'_>) -> io::Result<Exit> {
-    match ended {
-        Ok(()) => Ok(Exit::Success),
-        Err(Ended::Reported(failure)) => Ok(to_exit(failure.kind)),
-        Err(Ended::Interrupted) => {
-            writeln!(
-                streams.err,
-                "egressd login: interrupted; nothing was stored"
-            )?;
-            Ok(Exit::Failure)
-        }
-    }
-}
-
-/// Loads the configuration, and checks that the connection exists. Reports problems.
-fn load(
-    options: &LoadOptions,
-    connection: &str,
-    streams: &mut Streams<'_>,
-) -> io::Result<Option<(Loaded, String)>> {
-    let loaded = match config::load(options) {
-        Ok(loaded) => loaded,
-        Err(problems) => return report_problems(&problems, streams).map(|_usage| None),
-    };
-    // The resource name of the management API is accepted too.
-    let id = connection
-        .strip_prefix("connections/")
-        .unwrap_or(connection);
-    if loaded
-        .connections
-        .iter()
-        .any(|known| known.id.as_str() == id)
-    {
-        let id = id.to_owned();
-        return Ok(Some((loaded, id)));
-    }
-    // The argument may be a misplaced secret.
-    let named = match config::may_show(id) {
-        true => format!("connection `{id}`"),
-        false => "connection of this id".to_owned(),
-    };
-    let known = describe_definitions(&loaded, false);
-    writeln!(streams.err, "egressd: there is no {named}; {known}")?;
-    Ok(None)
-}
-
-fn find_consent<'l>(
-    loaded: &'l Loaded,
-    id: &str,
-) -> Result<(&'l Connection, &'l UserConsent), LoginFailure> {
-    let mut connections = loaded.connections.iter();
-    let found = connections.find(|known| known.id.as_str() == id);
-    match found.map(|connection| (connection, &connection.auth)) {
-        Some((connection, Auth::OauthUserConsent(consent))) => Ok((connection, consent)),
-        Some((_, auth)) => Err(LoginFailure::usage(format!(
-            "connection `{id}` has the auth kind `{}`, which needs no consent; change its credential in the definition",
-            auth.kind()
-        ))),
-        None => Err(LoginFailure::usage("there is no such connection")),
     }
 }
 
@@ -357,35 +149,24 @@ fn read_import(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoginFailure> {
     }
 }
 
-/// Waits for a signal that ends the process. Without it, a terminal would stay without echo.
-async fn interrupted() {
+/// Returns a future that is ready after a signal that ends the process. Without it, a terminal
+/// would stay without echo. The signals are caught from now on. Must be called inside a runtime.
+fn interruption() -> impl Future<Output = ()> {
     let kinds = [
         SignalKind::interrupt(),
         SignalKind::terminate(),
         SignalKind::hangup(),
     ];
-    let [interrupt, terminate, hangup] = kinds.map(signal);
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = (interrupt, terminate, hangup)
-    else {
-        // Without handlers, the signals end the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-}
-
-fn report(failure: &LoginFailure, command: &str, streams: &mut Streams<'_>) -> io::Result<Exit> {
-    writeln!(streams.err, "egressd {command}: {}", failure.message)?;
-    Ok(to_exit(failure.kind))
-}
-
-fn to_exit(kind: FailureKind) -> Exit {
-    match kind {
-        FailureKind::Refused => Exit::Failure,
-        FailureKind::Usage => Exit::Usage,
-        FailureKind::Unavailable => Exit::Unavailable,
+    let signals = kinds.map(signal);
+    async move {
+        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = signals else {
+            // Without handlers, the signals end the process.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
 }

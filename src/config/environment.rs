@@ -37,6 +37,12 @@ impl Environment {
         all.map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
+    /// Returns the names of all variables that were looked up: those of settings, and those that
+    /// hold secrets.
+    pub fn looked_up(&self) -> BTreeSet<String> {
+        self.looked_up.borrow().clone()
+    }
+
     /// Returns the value of `EGRESSD_HARDENING`, which may be invalid.
     pub fn hardening(&self) -> Option<&OsStr> {
         self.get(HARDENING)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::failure::LoginFailure;
+use super::failure::{LoginFailure, interrupted};
 use super::key_file::KeyFile;
 use super::session::timed_out;
 use super::terminal::{Line, Terminal, read_standard_input};
@@ -42,13 +42,21 @@ struct KeyField {
 }
 
 impl ApiKeyLogin<'_> {
-    /// Asks for the values and writes them, and reports a failure.
+    /// Asks for the values and writes them, unless `interruption` is ready before. Reports a
+    /// failure.
     ///
     /// # Errors
     ///
     /// Returns the failure that was reported.
-    pub(crate) async fn run(mut self) -> Result<(), LoginFailure> {
-        let ended = self.run_steps().await;
+    pub(crate) async fn run(
+        mut self,
+        interruption: impl Future<Output = ()>,
+    ) -> Result<(), LoginFailure> {
+        let ended = tokio::select! {
+            biased;
+            ended = self.run_steps() => ended,
+            () = interruption => Err(interrupted()),
+        };
         if let Err(failure) = &ended {
             self.note(&format!("egressd login: {}", failure.message));
         }

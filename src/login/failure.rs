@@ -91,6 +91,11 @@ impl From<io::Error> for LoginFailure {
     }
 }
 
+/// The failure of a command that a signal has ended.
+pub(super) fn interrupted() -> LoginFailure {
+    LoginFailure::refused("interrupted; nothing was stored")
+}
+
 /// The failure of a consent that the provider or the person refused.
 pub(super) fn denied(code: &str) -> LoginFailure {
     LoginFailure::refused(format!(

@@ -1,5 +1,7 @@
 //! The import flow: a token answer, or a refresh token, that a platform has obtained itself.
 
+use std::cell::Cell;
+
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -43,16 +45,19 @@ impl Session<'_> {
 
     /// Asks, spends the refresh token once, stores the answer, and then looks the account up. A
     /// refresh token that is accepted once is sent only while its successor can be saved.
+    /// `is_spending` becomes `true` before it is sent.
     pub(super) async fn import_refresh_token(
         &mut self,
         token: &TokenText,
         previous: Option<&StoredGrant>,
+        is_spending: &Cell<bool>,
     ) -> Result<(), LoginFailure> {
         self.note("the refresh token is spent now, and the account is looked up afterwards");
         self.confirm_account(None, previous, false).await?;
         let consent = self.consent();
         let held = self.lock().await?;
         let reservation = held.reserve()?;
+        is_spending.set(true);
         let fields = [
             ("grant_type", &b"refresh_token"[..]),
             ("refresh_token", token.expose()),

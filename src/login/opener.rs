@@ -12,7 +12,7 @@ pub(crate) struct Opener {
     /// `$BROWSER`: a program, with arguments that are separated by spaces. `%s` in one of them is
     /// the place of the link.
     pub(crate) browser: Option<String>,
-    /// Names of environment variables that hold secrets, which the program does not get.
+    /// Names of environment variables that may hold secrets, which the program does not get.
     pub(crate) hidden_variables: Vec<OsString>,
 }
 

@@ -6,11 +6,14 @@
 //! 4. confirm: show the account, and ask.
 //! 5. store.
 
+use std::cell::Cell;
+use std::pin::pin;
+
 use jiff::Timestamp;
 
 use super::browser::BrowserLogin;
 use super::endpoint::Obtained;
-use super::failure::LoginFailure;
+use super::failure::{LoginFailure, interrupted};
 use super::import::Imported;
 use super::options::Flow;
 use super::session::Session;
@@ -18,14 +21,34 @@ use crate::domain::auth::RedirectUri;
 use crate::token_store::{HeldGrant, NewConsent, StoredGrant};
 
 impl Session<'_> {
-    /// Runs the login to its end, and reports a failure.
+    /// Runs the login to its end, or until `interruption` is ready. Reports a failure.
     ///
     /// # Errors
     ///
     /// Returns the failure that was reported.
-    pub(crate) async fn run(mut self) -> Result<(), LoginFailure> {
+    pub(crate) async fn run(
+        mut self,
+        interruption: impl Future<Output = ()>,
+    ) -> Result<(), LoginFailure> {
+        let mut interruption = pin!(interruption);
         let mut browser = None;
-        let ended = self.run_steps(&mut browser).await;
+        let is_spending = Cell::new(false);
+        let mut is_interrupted = false;
+        let ended = {
+            let mut steps = pin!(self.run_steps(&mut browser, &is_spending));
+            tokio::select! {
+                biased;
+                ended = &mut steps => ended,
+                () = &mut interruption => {
+                    is_interrupted = true;
+                    match is_spending.get() {
+                        // The answer may be the only copy of the grant, and takes seconds at most.
+                        true => steps.await,
+                        false => Err(interrupted()),
+                    }
+                }
+            }
+        };
         if let Err(failure) = &ended {
             self.note(&format!("egressd login: {}", failure.message));
         }
@@ -36,12 +59,22 @@ impl Session<'_> {
                     "{wrong} requests to the listener did not belong to this login"
                 ));
             }
-            browser.serve_last_page().await;
+            if !is_interrupted {
+                tokio::select! {
+                    () = browser.serve_last_page() => {}
+                    () = interruption => {}
+                }
+            }
         }
         ended
     }
 
-    async fn run_steps(&mut self, browser: &mut Option<BrowserLogin>) -> Result<(), LoginFailure> {
+    /// Runs the steps. `is_spending` becomes `true` when an interruption could lose the grant.
+    async fn run_steps(
+        &mut self,
+        browser: &mut Option<BrowserLogin>,
+        is_spending: &Cell<bool>,
+    ) -> Result<(), LoginFailure> {
         let flow = self.choose_flow()?;
         if self.terminal.is_none() && !self.options.says_yes {
             return Err(LoginFailure::usage(
@@ -61,7 +94,10 @@ impl Session<'_> {
             Flow::Import => match self.read_import()? {
                 Imported::Answer(obtained) => obtained,
                 Imported::RefreshToken(token) => {
-                    return self.import_refresh_token(&token, previous.as_ref()).await;
+                    let previous = previous.as_ref();
+                    return self
+                        .import_refresh_token(&token, previous, is_spending)
+                        .await;
                 }
             },
         };

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Ended, Login, finish, interrupted};
+use super::target::run_to_end;
+use super::{Login, interruption};
 use crate::cli::{Exit, Streams};
 use crate::config::Loaded;
 use crate::domain::Connection;
@@ -19,10 +20,7 @@ pub(super) fn run(
 ) -> io::Result<Exit> {
     let mut connectors = loaded.connectors.iter();
     let connector = connectors.find(|known| Some(&known.slug) == connection.connector.as_ref());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let ended = runtime.block_on(async {
+    run_to_end(async {
         let keys = ApiKeyLogin {
             connection,
             connector: connector.map(|connector| &**connector),
@@ -32,11 +30,6 @@ pub(super) fn run(
             out: streams.out,
             err: streams.err,
         };
-        tokio::select! {
-            biased;
-            ended = keys.run() => ended.map_err(Ended::Reported),
-            () = interrupted() => Err(Ended::Interrupted),
-        }
-    });
-    finish(ended, streams)
+        keys.run(interruption()).await
+    })
 }

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::pty::openpty;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::client::{navigate, split_link};
+use crate::support::PATIENCE;
 use crate::support::limited::{self, LimitedChild};
 
 /// A running command.
@@ -50,13 +53,21 @@ impl Process {
 
     /// Starts a command without a controlling terminal.
     pub(super) fn without_terminal(command: &Command) -> Self {
+        Self::with_input(command, Stdio::null())
+    }
+
+    /// Starts a command with this standard input, without a controlling terminal.
+    pub(super) fn with_input(command: &Command, input: impl Into<Stdio>) -> Self {
         let mut outer = Command::new("setsid");
-        outer.stdin(Stdio::null());
+        outer.stdin(input);
         Self::start(outer, command, None)
     }
 
     fn start(mut outer: Command, command: &Command, terminal: Option<File>) -> Self {
         outer.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            outer.env(name, value.unwrap());
+        }
         outer.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = LimitedChild::spawn(&mut outer);
         // Only the child has the other end of the terminal now.
@@ -148,6 +159,20 @@ impl Opened {
     pub(super) fn call_back(&self, query: &str) -> u16 {
         navigate(&self.authority, &self.callback(query), &self.cookie).status
     }
+}
+
+/// Waits until a program has written a file, and returns its content.
+pub(super) fn wait_for_file(path: &Path) -> String {
+    let end = Instant::now() + PATIENCE;
+    while !path.exists() {
+        assert!(
+            Instant::now() < end,
+            "waited in vain for {}",
+            path.display()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::fs::read_to_string(path).unwrap()
 }
 
 /// Runs a command without a terminal to its end.

@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::slice;
 
 use serde_json::{Value, json};
 
 use super::process::{Ended, Process, run};
-use crate::support::connection::{CLIENT_ID, CLIENT_SECRET};
+use crate::support::connection::{CLIENT_ID, CLIENT_SECRET, Connection};
 use crate::support::token_endpoint::TokenCall;
 use crate::support::{Program, TokenAnswer, TokenEndpoint, connection};
 
 pub(super) struct LoginWorld {
     pub(super) program: Program,
     pub(super) provider: TokenEndpoint,
+    /// The definition.
+    pub(super) api: Connection,
 }
 
 /// Returns a token answer with a refresh token, and with these members added.
@@ -60,9 +63,15 @@ impl LoginWorld {
             .auth("oauth_user_consent", consent);
         let settings = json!({"token_store": {"directory": "store/tokens"}});
         Self {
-            program: Program::new(&[api], &settings),
+            program: Program::new(slice::from_ref(&api), &settings),
             provider,
+            api,
         }
+    }
+
+    /// Changes the definition.
+    pub(super) fn redefine(&self, change: impl FnOnce(Connection) -> Connection) {
+        self.program.define(&change(self.api.clone()));
     }
 
     /// Returns `egressd COMMAND --config …` with these arguments.
