@@ -15,7 +15,8 @@ use crate::token_store::TokenStore;
 
 const AFTER_HELP: &str = "\
 Reads the definitions and the token store, and sends nothing.
-Exit codes: 0 no connection needs a consent, 1 a connection needs one, 64 the configuration has problems.";
+Exit codes: 0 no connection needs a consent, 1 a connection needs one, 64 the configuration has problems.\n\
+A grant that a person has ended with `egressd logout` is `revoked`, and needs no consent.";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]

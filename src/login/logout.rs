@@ -56,10 +56,17 @@ impl Session<'_> {
             }
             StoredFile::DirectoryUnavailable(error) => return Err(error.into()),
         };
-        if stored.is_none() && seed.is_none() {
+        let has_seed = |seed: &String| stored.as_ref().is_some_and(|known| known.has_seed(seed));
+        let can_start = seed.as_ref().is_some_and(|seed| !has_seed(seed));
+        let has_grant = stored
+            .as_ref()
+            .is_some_and(|known| known.revoked_at().is_none());
+        if !has_grant && !can_start {
             writeln!(self.out, "there is no grant `{}` to end", consent.grant)?;
             return Ok(());
         }
+        // Before the revocation: otherwise the file could keep tokens that have ended.
+        let reservation = held.reserve()?;
         match (&consent.endpoints.revocation_url, scope) {
             (Some(url), LogoutScope::Provider) => {
                 self.revoke(url, stored.as_ref()).await?;
@@ -77,7 +84,7 @@ impl Session<'_> {
         }
         let now = Timestamp::now();
         let document = StoredGrant::revoked(stored.as_ref(), consent.client(), seed, now);
-        held.reserve()?.save(&document)?;
+        reservation.save(&document)?;
         writeln!(
             self.out,
             "ended the grant `{}`, which these connections use: {}",

@@ -123,3 +123,30 @@ fn connections_shows_who_needs_a_consent() {
     let (_, api) = list(&world);
     assert_eq!(api["status"], "needs_consent");
 }
+
+#[test]
+fn an_ended_grant_needs_no_consent() {
+    let world = world(&json!({"revocation_url": "/revoke"}), "200 OK");
+    assert_eq!(world.run("logout", &["api"]).exit, Some(0));
+    let ended = world.run("connections", &[]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(ended.out.contains("revoked"), "{ended:?}");
+    // There is nothing left to revoke.
+    let calls = world.provider.calls();
+    let ended = world.run("logout", &["api"]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(ended.out.contains("no grant `api` to end"), "{ended:?}");
+    assert_eq!(world.provider.calls(), calls);
+}
+
+#[test]
+fn nothing_is_revoked_if_the_store_cannot_be_written() {
+    let world = world(&json!({"revocation_url": "/revoke"}), "200 OK");
+    // In the place of the file that is reserved.
+    fs::create_dir(world.program.path("store/tokens/api.json.pending")).unwrap();
+    let before = fs::read(world.file()).unwrap();
+    let ended = world.run("logout", &["api"]);
+    assert_eq!(ended.exit, Some(69), "{ended:?}");
+    assert_eq!(world.provider.calls(), 1);
+    assert_eq!(fs::read(world.file()).unwrap(), before);
+}
