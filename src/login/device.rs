@@ -152,8 +152,9 @@ fn poll_outcome(failure: &TokenFailure) -> Option<PollOutcome> {
 fn device_failure(failure: TokenFailure) -> LoginFailure {
     if let TokenFailure::Answer(answer) = &failure {
         match answer.error_text.as_deref() {
-            Some(code @ "access_denied") => return denied(code),
-            Some("expired_token") => {
+            // The second code is Microsoft's.
+            Some(code @ ("access_denied" | "authorization_declined")) => return denied(code),
+            Some("expired_token" | "code_expired") => {
                 return LoginFailure::refused(
                     "the code has expired; nothing was stored; run the command again",
                 );

@@ -28,6 +28,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer to it.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
+/// The fields of requests whose values are secrets.
+const SECRET_FIELDS: [&str; 5] = [
+    "code",
+    "code_verifier",
+    "device_code",
+    "refresh_token",
+    "token",
+];
+
 static ACCEPT_NAME: HeaderName = ACCEPT;
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 static USER_AGENT_NAME: HeaderName = USER_AGENT;
@@ -113,12 +122,12 @@ impl Session<'_> {
         let answered = AnswerRules::from_parameters(self.consent())
             .read(response.status, &response.body)
             .map_err(|failed| {
-                let mut secrets: Vec<&[u8]> = fields.iter().map(|(_, value)| *value).collect();
+                let fields = fields.iter();
+                let secrets = fields.filter(|(name, _)| SECRET_FIELDS.contains(name));
+                let mut secrets: Vec<&[u8]> = secrets.map(|(_, value)| *value).collect();
                 if let Some(secret) = &self.consent().client_secret {
                     secrets.push(secret.expose());
                 }
-                // Short values are not secrets: names of grants, and hints.
-                secrets.retain(|secret| secret.len() >= 16);
                 TokenFailure::Answer(failed.without_secrets(&response.body, &secrets))
             })?;
         Ok(Obtained {

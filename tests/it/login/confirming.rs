@@ -120,3 +120,18 @@ fn other_kinds_and_unknown_connections_are_usage_errors() {
     assert_eq!(ended.exit, Some(64), "{ended:?}");
     assert!(ended.err.contains("device_authorization_url"), "{ended:?}");
 }
+
+#[test]
+fn a_list_of_scopes_is_understood() {
+    // HubSpot has the list `scopes` and no `scope`.
+    let world = LoginWorld::with_provider(&json!({"scopes": "oauth crm.read crm.write"}), |_| {
+        answer(&json!({"scope": null, "scopes": ["oauth", "crm.read"]}))
+    });
+    let ended = world.login_yes(&[]);
+    assert_eq!(ended.exit, Some(1), "{ended:?}");
+    assert!(ended.err.contains("not granted: crm.write\n"), "{ended:?}");
+    assert!(
+        ended.err.contains("granted:    oauth crm.read\n"),
+        "{ended:?}"
+    );
+}

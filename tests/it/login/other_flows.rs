@@ -1,6 +1,8 @@
 //! The flows `--paste`, `--device` and `--import`.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -93,12 +95,54 @@ fn a_device_is_polled_until_the_person_has_decided() {
 #[test]
 fn a_denied_or_expired_device_code_ends_the_login() {
     // F-348
-    for code in ["access_denied", "expired_token"] {
-        let world = device_world(move |_| TokenAnswer::error("200 OK", code));
+    let codes = [
+        ("access_denied", "refused the consent (access_denied)"),
+        (
+            "authorization_declined",
+            "refused the consent (authorization_declined)",
+        ),
+        ("expired_token", "the code has expired"),
+        ("code_expired", "the code has expired"),
+        // Any other code ends the polling (RFC 8628 section 3.5).
+        ("bad_verification_code", "`bad_verification_code`"),
+    ];
+    let logins = codes.map(|(code, message)| {
+        let world = device_world(move |_| TokenAnswer::error("400 Bad Request", code));
         let command = world.command("login", &["--yes", "api"]);
-        let ended = Process::without_terminal(&command).end();
+        (Process::without_terminal(&command), world, message)
+    });
+    for (login, world, message) in logins {
+        let ended = login.end();
         assert_eq!(ended.exit, Some(1), "{ended:?}");
+        assert!(ended.err.contains(message), "{ended:?}");
+        assert_eq!(world.provider.calls(), 2, "{ended:?}");
         assert!(!world.file().exists());
+    }
+}
+
+#[test]
+fn a_provider_that_asks_for_fewer_polls_gets_fewer() {
+    // F-348. The answers repeat the device code, which must not hide the error code.
+    let polls = Arc::new(Mutex::new(Vec::new()));
+    let times = Arc::clone(&polls);
+    let world = device_world(move |number| {
+        times.lock().unwrap().push(Instant::now());
+        let body = |code| format!(r#"{{"error": "{code}", "hint": "the-device-code"}}"#);
+        match number {
+            1 => TokenAnswer::status("400 Bad Request", "", body("slow_down")),
+            2 => TokenAnswer::status("400 Bad Request", "", body("authorization_pending")),
+            _ => answer(&json!({})),
+        }
+    });
+    let command = world.command("login", &["--yes", "api"]);
+    let ended = Process::without_terminal(&command).end();
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    let polls = polls.lock().unwrap();
+    assert_eq!(polls.len(), 3);
+    for pair in polls.windows(2) {
+        // 1.2 times the interval of 5 s, to which `slow_down` has added 5 s.
+        let wait = pair[1] - pair[0];
+        assert!(wait >= Duration::from_millis(11_500), "{wait:?}");
     }
 }
 

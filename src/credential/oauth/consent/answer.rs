@@ -27,6 +27,20 @@ const CONSENT_ENDED: [&str; 7] = [
     "consent_required",
 ];
 
+/// Error codes that RFC 6749 section 5.2 and RFC 8628 section 3.5 define.
+const DEFINED_CODES: [&str; 10] = [
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "authorization_pending",
+    "slow_down",
+    "access_denied",
+    "expired_token",
+];
+
 /// The class of an answer, which determines what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerClass {
@@ -187,7 +201,7 @@ impl<'b> Tokens<'_, 'b> {
                 Seconds::Absent | Seconds::Unreadable | Seconds::Count(0) => None,
                 Seconds::Count(count) => Some(Duration::from_secs(count)),
             },
-            scopes: object.text("scope").or_else(|| self.top.text("scope")),
+            scopes: scopes(object).or_else(|| scopes(self.top)),
             members: self.members(),
         })
     }
@@ -208,6 +222,15 @@ impl<'b> Tokens<'_, 'b> {
     }
 }
 
+/// Returns the granted scopes: `scope`, or else the list `scopes`, which HubSpot has instead.
+fn scopes(object: &JsonObject<'_>) -> Option<String> {
+    object.text("scope").or_else(|| {
+        let list = object.get("scopes")?;
+        let scopes: Vec<String> = serde_json::from_str(list.get()).ok()?;
+        Some(scopes.join(" "))
+    })
+}
+
 impl TokenAnswer {
     /// Returns the tokens for the next version of a stored grant.
     pub fn into_refreshed(self) -> RefreshedTokens {
@@ -224,11 +247,9 @@ impl TokenAnswer {
 
 impl FailedAnswer {
     /// Removes the error text if the body contains one of these secrets, in any encoding that
-    /// responses are searched for. Codes that RFC 6749 defines are known words and stay.
+    /// responses are searched for. Codes that the RFCs define are known words and stay.
     #[must_use]
     pub fn without_secrets(mut self, body: &[u8], secrets: &[&[u8]]) -> Self {
-        let is_defined = matches!(self.reason, Reason::Refused(code)
-            if !matches!(code, ErrorCode::Other | ErrorCode::OtherUnauthorized));
         let has_secret = |text: &[u8]| {
             let patterns = Patterns::from_secrets(secrets.iter().copied());
             let scan = patterns.map(|patterns| ResponseScan::new(Arc::new(patterns)));
@@ -238,9 +259,9 @@ impl FailedAnswer {
                     .any(|part| part == *secret)
             }) || scan.is_some_and(|scan| scan.find(text).is_err())
         };
-        self.error_text = self
-            .error_text
-            .filter(|text| is_defined || !(has_secret(body) || has_secret(text.as_bytes())));
+        self.error_text = self.error_text.filter(|text| {
+            DEFINED_CODES.contains(&&**text) || !(has_secret(body) || has_secret(text.as_bytes()))
+        });
         self
     }
 }
