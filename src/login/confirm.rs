@@ -76,10 +76,11 @@ impl Session<'_> {
         let stored = previous.and_then(StoredGrant::account);
         let other = stored.filter(|stored| Some(*stored) != account);
         if let Some(stored) = other {
-            self.note(&format!(
-                "stored:     {} (another account)",
-                sanitize(stored)
-            ));
+            let difference = match account {
+                Some(_) => "another account",
+                None => "may be another account",
+            };
+            self.note(&format!("stored:     {} ({difference})", sanitize(stored)));
         }
         if !self.options.says_yes {
             return match self.ask("Store this grant?").await? {
@@ -88,9 +89,14 @@ impl Session<'_> {
             };
         }
         if other.is_some() && !self.options.replaces {
-            return Err(LoginFailure::refused(
-                "the account differs from the stored one, so nothing was stored; add --replace to store it",
-            ));
+            return Err(LoginFailure::refused(match account {
+                Some(_) => {
+                    "the account differs from the stored one, so nothing was stored; add --replace to store it"
+                }
+                None => {
+                    "the account is not known and may differ from the stored one, so nothing was stored; add --replace to store the grant"
+                }
+            }));
         }
         if has_fewer_scopes && !self.options.accepts_fewer_scopes {
             return Err(LoginFailure::refused(
