@@ -45,6 +45,37 @@ impl BrowserLogin {
         taken(&mut self.listener).await;
     }
 
+    /// Waits for the callback, at most for this time. Passes on a warning about other requests.
+    async fn wait_for_callback(
+        &mut self,
+        timeout: Duration,
+        mut warn: impl FnMut(&str),
+    ) -> Result<Callback, LoginFailure> {
+        let waiting = async {
+            loop {
+                match self.listener.next_event().await {
+                    BrowserEvent::WrongRequest => warn(
+                        "warning: the listener received a request that does not belong to this login; the login still waits",
+                    ),
+                    BrowserEvent::Callback(callback) => return Ok(callback),
+                    BrowserEvent::Taken => return Err(Self::taken_failure()),
+                }
+            }
+        };
+        let waited = tokio::time::timeout(timeout, waiting).await;
+        let callback = match waited {
+            Ok(callback) => callback?,
+            Err(_late) if self.listener.was_full() => {
+                return Err(LoginFailure::refused(
+                    "timed out; other programs held all sockets of the listener; use --paste",
+                ));
+            }
+            Err(_late) => return Err(timed_out()),
+        };
+        self.received_at = Some(Instant::now());
+        Ok(callback)
+    }
+
     pub(super) fn taken_failure() -> LoginFailure {
         LoginFailure::refused(
             "a second browser or program opened the link, so the login has ended; nothing was stored; run the command again, and open the link once",
@@ -133,17 +164,8 @@ impl Session<'_> {
         };
         self.note(&format!("{request}:\n{}", login.start_link.as_str()));
         let timeout = self.options.timeout;
-        let waiting = tokio::time::timeout(timeout, self.wait_for_callback(login));
-        let callback = match waiting.await {
-            Ok(callback) => callback?,
-            Err(_late) if login.listener.was_full() => {
-                return Err(LoginFailure::refused(
-                    "timed out; other programs held all sockets of the listener; use --paste",
-                ));
-            }
-            Err(_late) => return Err(timed_out()),
-        };
-        login.received_at = Some(Instant::now());
+        let waiting = login.wait_for_callback(timeout, |warning| self.note(warning));
+        let callback = waiting.await?;
         let code = match callback {
             Callback::Code(code) => code,
             Callback::Error(code) => return Err(denied(&code)),
@@ -153,21 +175,6 @@ impl Session<'_> {
             biased;
             obtained = exchange => obtained,
             () = taken(&mut login.listener) => Err(BrowserLogin::taken_failure()),
-        }
-    }
-
-    async fn wait_for_callback(
-        &mut self,
-        login: &mut BrowserLogin,
-    ) -> Result<Callback, LoginFailure> {
-        loop {
-            match login.listener.next_event().await {
-                BrowserEvent::WrongRequest => self.note(
-                    "warning: the listener received a request that does not belong to this login; the login still waits",
-                ),
-                BrowserEvent::Callback(callback) => return Ok(callback),
-                BrowserEvent::Taken => return Err(BrowserLogin::taken_failure()),
-            }
         }
     }
 
@@ -206,3 +213,6 @@ impl Session<'_> {
 async fn taken(listener: &mut CallbackListener) {
     while !matches!(listener.next_event().await, BrowserEvent::Taken) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::client::{navigate, send, split_link};
-use super::process::Opened;
+use super::process::{Opened, Process};
 use super::world::{LoginWorld, answer};
 use crate::support::TokenAnswer;
 use crate::support::connection::{CLIENT_ID, CLIENT_SECRET};
@@ -289,7 +290,7 @@ fn failures_of_the_token_endpoint_end_the_login() {
         ("<html>", TokenAnswer::status("200 OK", "", "<html>"), 1),
         (
             "redirect",
-            TokenAnswer::status("302 Found", "Location: https://other.test/\r\n", ""),
+            TokenAnswer::status("302 Found", "Location: /elsewhere\r\n", ""),
             1,
         ),
         ("10 MB", TokenAnswer::body("a".repeat(10_000_000)), 1),
@@ -310,4 +311,81 @@ fn failures_of_the_token_endpoint_end_the_login() {
     world.provider.kill();
     let ended = world.login_yes(&[]);
     assert_eq!(ended.exit, Some(69), "{ended:?}");
+}
+
+#[test]
+fn a_private_address_of_the_token_endpoint_is_refused() {
+    // F-342 (a)
+    let world = LoginWorld::new(&json!({}));
+    let kind = "oauth_user_consent";
+    let mut consent = world.api.definition()["connection_details"]["http"][kind].clone();
+    let port = world.provider.address().port();
+    consent["authorization_url"] = json!("https://as.test/authorize");
+    consent["token_url"] = json!(format!("https://localhost:{port}/token"));
+    world.redefine(|api| {
+        let api = api.auth(kind, consent);
+        api.http("allowed_private_cidrs", json!([]))
+    });
+    let ended = world.login_yes(&[]);
+    assert_eq!(ended.exit, Some(69), "{ended:?}");
+    assert_eq!(world.provider.sockets(), 0);
+    assert!(!world.file().exists());
+}
+
+/// Returns a command that runs in a network namespace with one loopback address only.
+fn without_address(world: &LoginWorld, removed: &str) -> Command {
+    let login = world.command("login", &["--no-browser", "api"]);
+    let script = format!("ip link set lo up && ip addr del {removed} dev lo && exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--user",
+            "--map-root-user",
+            "--net",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ])
+        .arg(login.get_program())
+        .args(login.get_args());
+    command
+}
+
+#[test]
+fn a_machine_without_the_address_of_the_redirect_uri() {
+    // F-340 (c)
+    let world = LoginWorld::new(&json!({}));
+    let ended = Process::on_terminal(&without_address(&world, "127.0.0.1/8")).end();
+    assert_eq!(ended.exit, Some(69), "{ended:?}");
+    assert!(ended.err.contains("http://localhost/"), "{ended:?}");
+    // F-340 (b)
+    let world = LoginWorld::new(&json!({"redirect_uri": "http://localhost/callback"}));
+    for removed in ["127.0.0.1/8", "::1/128"] {
+        let mut login = Process::on_terminal(&without_address(&world, removed));
+        login.wait_for_line("http://localhost:");
+        login.signal(Signal::INT);
+        assert_eq!(login.end().exit, Some(1));
+    }
+}
+
+#[test]
+fn the_choice_of_accounts_is_asked_for() {
+    // The parameter is that of the connector. It replaces the one of the definition.
+    let world = LoginWorld::new(&json!({"authorization_params": {"prompt": "login", "a": "b"}}));
+    world.redefine(|api| api.with_field("connector", json!("github")));
+    for (arguments, prompt) in [
+        (&[][..], "login"),
+        (&["--select-account"], "select_account"),
+    ] {
+        let mut login = world.login(arguments);
+        let opened = login.open();
+        let query = opened.url.query_pairs();
+        let sent: Vec<_> = query.filter(|(name, _)| name == "prompt").collect();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        assert_eq!(sent[0].1, prompt);
+        assert_eq!(opened.parameter("a").as_deref(), Some("b"));
+        login.signal(Signal::INT);
+        assert_eq!(login.end().exit, Some(1));
+    }
 }
