@@ -5,7 +5,7 @@
 //   node provider.mjs MODULES PORT CERTIFICATE KEY SECONDS
 //
 // MODULES is the node_modules directory that contains the package, and SECONDS the lifetime of an
-// access token. The client `egressd` is public, and `egressd-secret` has the secret `secret`.
+// access token. The client `egressd` is public, and `egressd-secret` has a secret.
 // `GET /me` is the API: it returns the account of the token as `{"sub": …}`.
 // Prints one JSON line for each token request, before the response is sent:
 // {client, grant, status, error, spent}, where `spent` is the hash of the refresh token.
@@ -34,7 +34,7 @@ const client = (id, method, rest) => ({
 
 const issuer = `https://localhost:${port}`;
 const provider = new Provider(issuer, {
-  clients: [client("egressd", "none"), client("egressd-secret", "client_secret_basic", { client_secret: "secret" })],
+  clients: [client("egressd", "none"), client("egressd-secret", "client_secret_basic", { client_secret: "planted-client-secret-0123456789" })],
   findAccount: (_, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
   cookies: { keys: ["of this test only"] },
   scopes: ["openid", "offline_access"],
