@@ -91,6 +91,13 @@ impl TokenReporter {
         });
     }
 
+    pub(super) fn report_readable_file(&self, file: &str) {
+        self.report(GrantEvent::SecretReadable {
+            connections: self.owners(),
+            file: file.into(),
+        });
+    }
+
     pub(super) fn report_rotated(&self) {
         if self.log.is_enabled(EventLevel::Debug) {
             let connections = self.owners();

@@ -55,6 +55,18 @@ events! {
     } => "token_file_unusable", Warn,
         ("the token file of {} is not used: {file} {why}", shown_connections(connections));
 
+    /// Every user of the machine can read the file of a grant in the token store.
+    SecretReadable {
+        /// The connections with this grant.
+        connections: Box<[ConnectionId]>,
+        /// The path of the file.
+        file: Box<str>,
+    } => "secret_readable", Warn, (
+        "every user can read {file}, the token file of {}; `chmod o-r` it; in Kubernetes set `defaultMode: 0440` and \
+         `fsGroup`",
+        shown_connections(connections)
+    );
+
     /// A grant was refreshed.
     TokenRotated {
         /// The connections with this grant.

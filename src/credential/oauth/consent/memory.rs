@@ -50,6 +50,8 @@ pub(super) struct Memory {
     suspended: Option<Arc<Token>>,
     /// The problem of the file that was read last.
     pub(super) file_problem: Option<FileProblem>,
+    /// `true` if every user can read the file that was read last.
+    pub(super) is_readable_by_others: bool,
     /// `true` if a crash or an ambiguous answer may have lost the successor of the refresh token.
     pub(super) may_be_lost: bool,
     /// `true` if the document is newer than the file, and has to be saved.

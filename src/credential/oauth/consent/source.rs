@@ -202,6 +202,7 @@ impl ConsentSource {
 
     /// Takes in a file that was just read, and reports its effect.
     pub(super) fn take_in(&self, file: StoredFile) {
+        self.check_access(&file);
         let was_usable = self.consent_reason().is_none();
         let (observed, reason) = {
             let mut memory = self.memory();
@@ -222,6 +223,27 @@ impl ConsentSource {
         }
         if let Some(reason) = reason.filter(|_| was_usable) {
             self.reporter.report_consent_needed(reason);
+        }
+    }
+
+    /// Warns of a file that every user can read. The warning is not repeated for each version of
+    /// such a file, because a platform may replace it every few minutes.
+    fn check_access(&self, file: &StoredFile) {
+        let is_readable = match file {
+            StoredFile::Usable {
+                is_readable_by_others,
+                ..
+            } => *is_readable_by_others,
+            StoredFile::DirectoryUnavailable(_) | StoredFile::Absent | StoredFile::Unusable(_) => {
+                false
+            }
+        };
+        let was_readable = {
+            let mut memory = self.memory();
+            std::mem::replace(&mut memory.is_readable_by_others, is_readable)
+        };
+        if is_readable && !was_readable {
+            self.reporter.report_readable_file(&self.file_path());
         }
     }
 

@@ -98,6 +98,7 @@ fn more_events() -> Vec<Event> {
         Event::Grant(GrantEvent::ConsentNeeded { connections: ids(["a", "b"]), reason: "never_connected" }),
         Event::Grant(GrantEvent::GrantAdopted { connections: ids(["a"]) }),
         Event::Grant(GrantEvent::TokenFileUnusable { connections: ids(["a"]), file: "/t/a.json".into(), why: "is not a regular file".into() }),
+        Event::Grant(GrantEvent::SecretReadable { connections: ids(["a"]), file: "/t/a.json".into() }),
         Event::Grant(GrantEvent::TokenRotated { connections: ids(["a"]) }),
         Event::Grant(GrantEvent::RefreshAmbiguous { connections: ids(["a"]), reason: "token_endpoint_timeout" }),
         Event::Grant(GrantEvent::TokenStoreFailed { connections: ids(["a"]), why: "disk full".into() }),
