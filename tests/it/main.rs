@@ -61,4 +61,5 @@ mod support;
 mod support_self_test;
 mod tls_sessions;
 mod unix_sockets;
+mod user_consent;
 mod vectors;
