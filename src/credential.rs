@@ -161,8 +161,19 @@ impl Credentials {
 
     /// Returns the counters of a connection's token requests. `None` if it uses no tokens.
     pub fn get_or_create_counters(&self, connection: &Connection) -> Option<Arc<TokenCounters>> {
-        let fingerprint = token_fingerprint(&connection.auth)?;
-        Some(self.grants.get_or_create_counters(fingerprint))
+        match &connection.auth {
+            Auth::OauthClientCredentials(credentials) => Some(
+                self.grants
+                    .get_or_create_counters(credentials.fingerprint()),
+            ),
+            Auth::OauthUserConsent(consent) => Some(
+                self.grants
+                    .get_or_create_consent_counters(consent.fingerprint()),
+            ),
+            Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
+                None
+            }
+        }
     }
 
     /// Returns the grant of a connection, if one exists. Creates nothing.

@@ -15,9 +15,10 @@ use tokio::time::{Duration, Instant};
 
 use super::{ApiContext, ApiState};
 use crate::credential::Credentials;
-use crate::domain::ConnectionId;
+use crate::credential::oauth::StatusName;
+use crate::domain::{Auth, ConnectionId};
 use crate::snapshot::Snapshot;
-use crate::telemetry::metrics;
+use crate::telemetry::metrics::{self, GrantGauges};
 
 /// Sources of the values that are sampled at scrape time.
 pub struct GaugeSources {
@@ -72,6 +73,7 @@ fn render_text(sources: &ApiContext) -> Vec<u8> {
         generation: snapshot.generation(),
         hash: snapshot.hash().to_owned(),
         token_expiries: token_expiries(&snapshot, &sources.credentials),
+        grants: grant_gauges(&snapshot, &sources.credentials),
         reflections: sources.credentials.reflection_counts(),
         hardening: measures
             .map(|(measure, state)| (measure.as_str(), state.is_held()))
@@ -95,6 +97,30 @@ fn token_expiries(
         Some((entry.connection.id.clone(), status.expires_at?))
     });
     expiries.collect()
+}
+
+/// Returns the connections that need the consent of a person, with their statuses. Reads no file
+/// and creates no grant.
+fn grant_gauges(snapshot: &Snapshot, credentials: &Credentials) -> Vec<GrantGauges> {
+    let live = snapshot.entries().iter().filter(|entry| entry.is_live());
+    let consents = live.filter(|entry| match entry.connection.auth {
+        Auth::OauthUserConsent(_) => true,
+        Auth::OauthClientCredentials(_)
+        | Auth::BearerToken(_)
+        | Auth::BasicAuth(_)
+        | Auth::StaticHeaders(_)
+        | Auth::NoAuth => false,
+    });
+    let gauges = consents.map(|entry| {
+        let status = credentials.connection_status(&entry.connection);
+        let statuses = StatusName::ALL.map(|name| (name.as_str(), name == status.name));
+        GrantGauges {
+            connection: entry.connection.id.clone(),
+            statuses: statuses.into(),
+            refresh_token_expires_at: status.refresh_token_expires_at.map(SystemTime::from),
+        }
+    });
+    gauges.collect()
 }
 
 #[cfg(test)]

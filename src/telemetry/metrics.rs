@@ -50,7 +50,7 @@ pub use connection::Recorder;
 pub use counters::EndedExchange;
 pub use histogram::BOUNDS;
 pub use labels::{MAX_STATUSES, METHODS, MethodLabel};
-pub use scrape::{GaugeValues, ReflectionCounts};
+pub use scrape::{GaugeValues, GrantGauges, ReflectionCounts};
 pub use sockets::{SocketCountGuard, SocketCounters};
 pub use tokens::TokenCounters;
 

@@ -1,5 +1,6 @@
 //! `GET /metrics`: the values that a scraper reads after real exchanges.
 
+mod consents;
 mod gauges;
 mod labels;
 mod leaving;

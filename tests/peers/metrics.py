@@ -26,6 +26,7 @@ SECRET = "planted-0123456789abcdef"
 PATIENCE = 30  # seconds after which an expected event counts as missing
 FEW, MANY = 3_000, 100_000  # random requests: those that may add series, and those that may not
 SEED = 20250704
+REFRESH_LIFE = 30 * 86400  # seconds
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 # Connection, number of requests, method, path, and (code, outcome, route) of its series.
 TRAFFIC = [
@@ -37,6 +38,8 @@ TRAFFIC = [
     ("api", 2, "BREW", "/v1/ok", ("405", "refused", "unmatched")),
     ("tokens", 3, "GET", "/v1/ok", ("200", "forwarded", "GET /v1/{name}")),
     ("refused-tokens", 2, "GET", "/v1/ok", ("502", "refused", "GET /v1/{name}")),
+    ("consent", 2, "GET", "/v1/ok", ("200", "forwarded", "GET /v1/{name}")),
+    ("no-consent", 4, "GET", "/v1/ok", ("403", "refused", "GET /v1/{name}")),
     ("signs", 2, "POST", "/v1/ok", ("200", "forwarded", "POST /v1/{name}")),
     ("echoes", 1, "GET", "/v1/echo", ("502", "upstream_failed", "GET /v1/{name}")),
     ("dead", 6, "GET", "/v1/ok", ("502", "upstream_failed", "GET /v1/{name}")),
@@ -45,6 +48,7 @@ TRAFFIC = [
 ]
 REFUSALS = {
     ("api", "route_not_allowed"): 5, ("api", "method_not_allowed"): 6, ("refused-tokens", "credential_unavailable"): 2,
+    ("no-consent", "consent_required"): 4,
     ("echoes", "credential_reflected"): 1, ("dead", "upstream_unreachable"): 6, ("private", "address_refused"): 1,
     ("unknown", "connection_not_found"): 3,
 }
@@ -53,6 +57,8 @@ REFUSALS = {
 def nginx(world, port, certificate, key):
     """The API and the token endpoint."""
     token = json.dumps({"access_token": "issued-0123456789abcdef", "token_type": "Bearer", "expires_in": 600})
+    refreshed = json.dumps({"access_token": "issued-refreshed-0123456789", "token_type": "Bearer", "expires_in": 600,
+                            "refresh_token": "issued-next-0123456789", "refresh_token_expires_in": REFRESH_LIFE})
     return nginx_argv(world, "nginx", f"""
 worker_processes 1;
 events {{ worker_connections 256; }}
@@ -65,6 +71,7 @@ http {{
         location = /v1/ok {{ return 200 '{{"ok": true}}'; }}
         location = /v1/echo {{ return 200 "$http_authorization"; }}
         location = /token {{ return 200 '{token}'; }}
+        location = /refresh {{ return 200 '{refreshed}'; }}
         location = /refused-token {{ return 401 '{{"error": "invalid_client"}}'; }}
         location / {{ return 404; }}
     }}
@@ -85,6 +92,13 @@ def connections(world, upstream, dead):
         return {"oauth_client_credentials": {
             "token_url": f"https://127.0.0.1:{upstream}/{path}", "client_id": "metrics", "client_secret": {"env": "PEER_SECRET"}}}
 
+    def consent(**fields):
+        return {"oauth_user_consent": {
+            "client_id": {"env": "PEER_SECRET"}, "token_url": f"https://127.0.0.1:{upstream}/refresh", **fields}}
+
+    (world.directory / "tokens").mkdir(mode=0o700)
+    add("consent", consent(refresh_token={"env": "PEER_SECRET"}))
+    add("no-consent", consent(authorization_url=f"https://127.0.0.1:{upstream}/authorize"))
     bearer = {"bearer_token": {"token": {"env": "PEER_SECRET"}}}
     for name in ("api", "echoes"):
         add(name, bearer)
@@ -212,7 +226,13 @@ def judge_numbers(tally, prometheus):
         ('sum(egressd_oauth_token_requests_total{connection="refused-tokens", result="error"}) > bool 0', 1),
         ('sum(egressd_oauth_token_expiry_timestamp_seconds{connection="tokens"}) - time() < bool 601', 1),
         ('sum(egressd_oauth_token_expiry_timestamp_seconds{connection="tokens"}) - time() > bool 300', 1),
-        ("egressd_connections", 7), ("egressd_config_reload_success", 1), ("egressd_panics_total", 0),
+        ('egressd_grant_status{connection="consent", status="connected"}', 1),
+        ('egressd_grant_status{connection="no-consent", status="needs_consent"}', 1),
+        ('sum(egressd_token_store_writes_total{connection="consent", result="ok"})', 1),
+        ('sum(egressd_token_store_writes_total{result="error"})', 0),
+        (f'sum(egressd_oauth_refresh_token_expiry_timestamp_seconds{{connection="consent"}}) - time() < bool {REFRESH_LIFE + 1}', 1),
+        (f'sum(egressd_oauth_refresh_token_expiry_timestamp_seconds{{connection="consent"}}) - time() > bool {REFRESH_LIFE - 300}', 1),
+        ("egressd_connections", 9), ("egressd_config_reload_success", 1), ("egressd_panics_total", 0),
         ("egressd_in_flight_requests", 0), ("count(egressd_build_info)", 1),
         ("time() - egressd_config_reload_timestamp_seconds < bool 120", 1),
         ('sum(egressd_request_duration_seconds_count{connection="api"})', 23),

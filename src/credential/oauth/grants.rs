@@ -122,7 +122,7 @@ impl Grants {
                 runtime: self.runtime.clone(),
                 clock: self.clock.clone(),
                 reporter: Arc::clone(&reporter),
-                counters: self.get_or_create_counters(&fingerprint),
+                counters: self.get_or_create_consent_counters(&fingerprint),
             };
             let client = Arc::clone(&self.client);
             let source = ConsentSource::new(client, Arc::clone(consent), parts);
@@ -145,6 +145,17 @@ impl Grants {
     ) -> Arc<TokenCounters> {
         let mut counters = self.counters.lock();
         Arc::clone(counters.entry(*fingerprint).or_default())
+    }
+
+    /// Returns the counters like [`Grants::get_or_create_counters`], for a grant that is kept in
+    /// the token store.
+    pub(in crate::credential) fn get_or_create_consent_counters(
+        &self,
+        fingerprint: &[u8; 32],
+    ) -> Arc<TokenCounters> {
+        let mut counters = self.counters.lock();
+        let counters = counters.entry(*fingerprint);
+        Arc::clone(counters.or_insert_with(|| Arc::new(TokenCounters::with_store())))
     }
 
     /// Adopts what other processes save in the token store, until the future is dropped.

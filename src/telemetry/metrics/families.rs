@@ -87,6 +87,12 @@ families! {
         "Requests to OAuth token endpoints, by result. Connections with the same credential share them, and each shows the shared count.";
     TOKEN_EXPIRY: GAUGE "egressd_oauth_token_expiry_timestamp_seconds"
         "Unix time, in seconds, at which the current OAuth token of a connection expires.";
+    REFRESH_TOKEN_EXPIRY: GAUGE "egressd_oauth_refresh_token_expiry_timestamp_seconds"
+        "Unix time, in seconds, at which the refresh token of a connection expires, if the provider has stated it.";
+    GRANT_STATUS: GAUGE "egressd_grant_status"
+        "1 for the current status of a connection that needs the consent of a person, 0 for every other status.";
+    STORE_WRITES: COUNTER "egressd_token_store_writes_total"
+        "Writes to the token store, by result: grants that were saved, and attempts to save one or to reserve its space that have failed. Connections with the same grant share them, and each shows the shared count.";
     REFLECTIONS: COUNTER "egressd_reflections_total"
         "Responses that contained a secret, by the connection that they came through and the part that contained it.";
 }

@@ -14,7 +14,7 @@ use super::Metrics;
 use super::families::{self, counter_series, gauge_series, histogram_series};
 use super::histogram::Histogram;
 use super::labels::UNMATCHED;
-use super::tokens::TokenTotals;
+use super::tokens::OutcomeTotals;
 use super::totals::Totals;
 use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::ResponsePart;
@@ -37,10 +37,23 @@ pub struct GaugeValues {
     pub hash: String,
     /// The connections that have a token, with the time when it expires.
     pub token_expiries: Vec<(ConnectionId, SystemTime)>,
+    /// The connections that need the consent of a person.
+    pub grants: Vec<GrantGauges>,
     /// The responses that contained a secret.
     pub reflections: ReflectionCounts,
     /// The hardening measures, and whether each is in effect.
     pub hardening: Vec<(&'static str, bool)>,
+}
+
+/// The state of a connection that needs the consent of a person.
+#[derive(Clone, Debug)]
+pub struct GrantGauges {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// All statuses by name, and whether each is the current one.
+    pub statuses: Vec<(&'static str, bool)>,
+    /// The time when the refresh token expires, if the provider has stated it.
+    pub refresh_token_expires_at: Option<SystemTime>,
 }
 
 /// Collects all families except those of `ProcessCollector`.
@@ -117,19 +130,27 @@ impl Scrape<'_> {
         ]
     }
 
-    fn credential_families(&self, connections: &Connections) -> [Option<MetricFamily>; 3] {
-        let requests = connections.iter().filter_map(|(id, totals)| {
-            let TokenTotals { granted, failed } = totals.tokens?;
-            Some([("error", failed), ("ok", granted)].map(|(result, count)| {
-                let labels = [("connection", &**id), ("result", result)];
-                counter_series(&labels, count as f64)
-            }))
-        });
+    fn credential_families(&self, connections: &Connections) -> [Option<MetricFamily>; 6] {
+        let tokens = connections.iter();
+        let tokens = tokens.filter_map(|(id, totals)| Some((id, totals.tokens?)));
+        let requests = tokens
+            .clone()
+            .flat_map(|(id, totals)| outcome_series(id, totals.requests));
+        let writes = tokens.filter_map(|(id, totals)| Some(outcome_series(id, totals.writes?)));
         let expiries = self.gauges.token_expiries.iter();
-        let expiries = expiries.filter_map(|(id, expires_at)| {
-            let expires_at = expires_at.duration_since(UNIX_EPOCH).ok()?;
-            let labels = [("connection", id.as_str())];
-            Some(gauge_series(&labels, expires_at.as_secs_f64().floor()))
+        let expiries = expiries.filter_map(|(id, expires_at)| expiry_series(id, *expires_at));
+        let grants = self.gauges.grants.iter();
+        let refresh_expiries = grants
+            .clone()
+            .filter_map(|grant| expiry_series(&grant.connection, grant.refresh_token_expires_at?));
+        let statuses = grants.flat_map(|grant| {
+            grant.statuses.iter().map(|(status, is_current)| {
+                let labels = [
+                    ("connection", grant.connection.as_str()),
+                    ("status", status),
+                ];
+                gauge_series(&labels, bool_value(*is_current))
+            })
         });
         let reflections = self.gauges.reflections.iter();
         let reflections = reflections.map(|((id, part), count)| {
@@ -137,8 +158,11 @@ impl Scrape<'_> {
             counter_series(&labels, *count as f64)
         });
         [
-            families::TOKEN_REQUESTS.with_series(requests.flatten()),
+            families::TOKEN_REQUESTS.with_series(requests),
             families::TOKEN_EXPIRY.with_series(expiries),
+            families::REFRESH_TOKEN_EXPIRY.with_series(refresh_expiries),
+            families::GRANT_STATUS.with_series(statuses),
+            families::STORE_WRITES.with_series(writes.flatten()),
             families::REFLECTIONS.with_series(reflections),
         ]
     }
@@ -217,6 +241,19 @@ fn duration_series(
         let durations = durations(totals);
         (durations.count() > 0).then(|| histogram_series(&[("connection", id)], durations))
     })
+}
+
+fn outcome_series(id: &str, totals: OutcomeTotals) -> [Metric; 2] {
+    totals.by_result().map(|(result, count)| {
+        counter_series(&[("connection", id), ("result", result)], count as f64)
+    })
+}
+
+/// Returns the series of a token that expires, or `None` for a time before 1970.
+fn expiry_series(id: &ConnectionId, expires_at: SystemTime) -> Option<Metric> {
+    let expires_at = expires_at.duration_since(UNIX_EPOCH).ok()?;
+    let labels = [("connection", id.as_str())];
+    Some(gauge_series(&labels, expires_at.as_secs_f64().floor()))
 }
 
 fn bool_value(is_set: bool) -> f64 {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
-use super::{EndedExchange, GaugeValues, MethodLabel, Metrics, TokenCounters};
+use super::{EndedExchange, GaugeValues, GrantGauges, MethodLabel, Metrics, TokenCounters};
 use crate::clock::MonotonicTime;
 use crate::domain::ConnectionId;
 use crate::telemetry::RequestOutcome;
@@ -53,7 +53,7 @@ fn refused_exchange(code: &'static str, status: StatusCode) -> EndedExchange {
 }
 
 /// Returns every sample by its name and labels.
-fn scrape_samples(metrics: &Metrics) -> BTreeMap<String, f64> {
+pub(super) fn scrape_samples(metrics: &Metrics) -> BTreeMap<String, f64> {
     let text = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let samples = samples.map(|line| {
@@ -297,6 +297,27 @@ fn stable_lines(text: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
+/// Returns one value of each gauge that is sampled.
+fn sampled_gauges() -> GaugeValues {
+    let crm = ConnectionId::parse("crm").unwrap();
+    let expires_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_500);
+    GaugeValues {
+        in_flight: 3,
+        agent_sockets: 4,
+        connections: 2,
+        generation: 5,
+        hash: "0123456789ab".to_owned(),
+        token_expiries: vec![(crm.clone(), expires_at)],
+        grants: vec![GrantGauges {
+            connection: ConnectionId::parse("erp").unwrap(),
+            statuses: vec![("connected", true), ("needs_consent", false)],
+            refresh_token_expires_at: Some(expires_at + Duration::from_hours(1)),
+        }],
+        reflections: [((crm, ResponsePart::Body), 1)].into(),
+        hardening: vec![("files", true), ("system_calls", false)],
+    }
+}
+
 #[test]
 fn the_exposition_text_stays_the_same() {
     let metrics = Arc::new(Metrics::new());
@@ -342,56 +363,11 @@ fn the_exposition_text_stays_the_same() {
     for is_granted in [true, true, false] {
         tokens.record(is_granted);
     }
-    metrics.set_token_counters([("crm", tokens), ("erp", Arc::default())].into());
-    let crm = ConnectionId::parse("crm").unwrap();
-    let expires_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_500);
-    let gauges = GaugeValues {
-        in_flight: 3,
-        agent_sockets: 4,
-        connections: 2,
-        generation: 5,
-        hash: "0123456789ab".to_owned(),
-        token_expiries: vec![(crm.clone(), expires_at)],
-        reflections: [((crm, ResponsePart::Body), 1)].into(),
-        hardening: vec![("files", true), ("system_calls", false)],
-    };
-
-    let text = String::from_utf8(metrics.render(&gauges)).unwrap();
+    let stored = Arc::new(TokenCounters::with_store());
+    stored.record_store_write(true);
+    metrics.set_token_counters([("crm", tokens), ("erp", stored)].into());
+    let text = String::from_utf8(metrics.render(&sampled_gauges())).unwrap();
 
     let expected = include_str!("tests/exposition.txt");
     assert_eq!(stable_lines(&text), expected);
-}
-
-#[test]
-fn token_counts_outlive_their_credential() {
-    let metrics = Metrics::new();
-    let [first, second] = [0, 1].map(|_| Arc::<TokenCounters>::default());
-    let counted = |id: &str, result: &str| {
-        let name = "egressd_oauth_token_requests_total";
-        let samples = scrape_samples(&metrics);
-        let count = samples.get(&format!(
-            "{name}{{connection=\"{id}\",result=\"{result}\"}}"
-        ));
-        count.copied()
-    };
-    let counters = [("crm", Arc::clone(&first)), ("erp", Arc::clone(&first))];
-    metrics.set_token_counters(counters.into());
-    // The series exist before the first token request.
-    assert_eq!(counted("crm", "ok"), Some(0.0));
-    first.record(true);
-    // A reload that changes no credential.
-    metrics.set_token_counters([("crm", Arc::clone(&first)), ("erp", first)].into());
-    assert_eq!(counted("crm", "ok"), Some(1.0));
-    assert_eq!(counted("erp", "ok"), Some(1.0), "the credential is shared");
-
-    metrics.set_token_counters([("crm", Arc::clone(&second))].into());
-    second.record(true);
-    second.record(false);
-
-    assert_eq!(counted("crm", "ok"), Some(2.0));
-    assert_eq!(counted("crm", "error"), Some(1.0));
-    assert_eq!(counted("erp", "ok"), Some(1.0));
-    assert_eq!(counted("hr", "ok"), None);
-    metrics.set_token_counters(BTreeMap::new());
-    assert_eq!(counted("crm", "ok"), Some(2.0));
 }

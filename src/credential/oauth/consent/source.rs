@@ -283,6 +283,7 @@ impl ConsentSource {
     /// Reports that the store cannot be written, unless the definition does not need it.
     pub(super) fn unwritable(&self, error: &StoreError) -> Reason {
         if self.needs_store() {
+            self.counters.record_store_write(false);
             self.reporter.report_store_failed(&error.to_string());
         }
         Reason::StoreUnwritable
