@@ -17,7 +17,7 @@ use super::hold::HeldGrant;
 ///
 /// A function that sends a single-use refresh token takes a `&Reservation`: the token must not be
 /// sent before its successor can be saved. Without [`Reservation::save`], the pending file is
-/// removed on drop.
+/// removed on drop, except with [`Reservation::leave`].
 pub struct Reservation {
     /// Locked too, so that the file is not mistaken for that of an interrupted process if the lock
     /// file is removed.
@@ -33,6 +33,8 @@ pub struct Reservation {
 enum PendingState {
     /// The file has no complete document, and is removed on drop.
     Incomplete,
+    /// The file has no document and stays.
+    Left,
     /// The file has the whole document, which the next holder of the lock adopts.
     Complete,
     /// The file is in its place.
@@ -124,6 +126,13 @@ impl Reservation {
         self.state = PendingState::Renamed;
         let path = self.held.directory.sync();
         path.map_err(StoreError::at("flush the directory of", &target))
+    }
+
+    /// Releases the lock and leaves the pending file without a document, so that the next holder of
+    /// the lock finds [`super::Recovery::RotationMayBeLost`]. Only the file remembers this if the
+    /// process ends.
+    pub fn leave(mut self) {
+        self.state = PendingState::Left;
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

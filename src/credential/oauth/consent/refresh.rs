@@ -249,10 +249,7 @@ impl ConsentSource {
         if answer.class == AnswerClass::ConsentEnded && is_confirmation {
             return self.end_grant(*document, reservation, &requested).await;
         }
-        // Without a document, the pending file is removed.
-        self.release(reservation).await;
         let class = match answer.class {
-            AnswerClass::ConsentEnded => return Stop::ConsentEnded,
             AnswerClass::Refused => FailureClass::Hard,
             AnswerClass::Ambiguous => {
                 if ReusableTokens::from_parameters(self.parameters()).is_none() {
@@ -261,14 +258,32 @@ impl ConsentSource {
                 }
                 FailureClass::Ambiguous
             }
-            AnswerClass::Limited | AnswerClass::Success => FailureClass::Transient,
+            AnswerClass::ConsentEnded | AnswerClass::Limited | AnswerClass::Success => {
+                FailureClass::Transient
+            }
         };
+        self.release_unsaved(reservation).await;
+        if answer.class == AnswerClass::ConsentEnded {
+            return Stop::ConsentEnded;
+        }
         Stop::Failed(TokenRequestError {
             reason: answer.reason,
             error_text: answer.error_text,
             retry_after,
             class,
         })
+    }
+
+    /// Releases a reservation without a document. The pending file is removed, unless the successor
+    /// of the refresh token may be lost: then the file says so to the process that gets the final
+    /// refusal, which may be a later one.
+    async fn release_unsaved(&self, reservation: Option<Reservation>) {
+        let may_be_lost = self.memory().may_be_lost;
+        self.run_blocking(move || match reservation {
+            Some(reservation) if may_be_lost => reservation.leave(),
+            reservation => drop(reservation),
+        })
+        .await;
     }
 
     /// Records that the provider has refused the grant for good.

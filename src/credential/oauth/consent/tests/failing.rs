@@ -198,6 +198,30 @@ async fn a_rotation_can_be_lost_by_an_ambiguous_refresh_or_a_crash() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rotation_that_may_be_lost_is_known_after_a_restart() {
+    // F-311
+    for crashes in [false, true] {
+        let world = expired().await;
+        let pending = world.path("github.json.pending");
+        if crashes {
+            std::fs::write(&pending, "").unwrap();
+            world.reply([ended(), ended()]);
+        } else {
+            world.reply([ambiguous(), ended(), ended()]);
+        }
+        let grant = world.grant();
+        // The refusal is not confirmed yet, or the refresh not repeated.
+        let first = tokio::time::timeout(Duration::from_millis(500), take(&grant)).await;
+        assert_eq!(first.is_err(), crashes, "{first:?}");
+        // A process that starts now finds the file, as after a crash.
+        assert!(pending.exists());
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!(status(&grant), (NeedsConsent, Some("rotation_lost")));
+        assert!(!pending.exists());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_refusals_keep_the_grant_and_back_off() {
     // F-322
     let world = expired().await;
