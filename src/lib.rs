@@ -149,6 +149,12 @@
 //! - **S19**: A request is sent only through a connection that its listener serves. Enforced by
 //!   `proxy::served_connections`, in which the stages and MCP look connections up. Tests:
 //!   `tests/it/listeners/scopes.rs`, `tests/it/mcp/lists.rs`.
+//! - **S20**: An agent can neither start, finish nor change the consent of a person. `serve` has no
+//!   endpoint for it, and does not use `login`; `login::gate` decides about callbacks. Tests:
+//!   `tests/architecture.rs`, `tests/it/login/`, `tests/peers/consent/`.
+//! - **S21**: A refresh token that is accepted once is sent only if its replacement can be saved.
+//!   Enforced by `credential::oauth::consent`, whose requests hold a `token_store::Reservation`.
+//!   Tests: `src/token_store/tests/`, `tests/it/user_consent/`.
 
 mod ansi;
 pub mod app;
