@@ -3,6 +3,7 @@
 
 mod api_keys;
 mod browser;
+mod canaries;
 mod client;
 mod confirming;
 mod ending;

@@ -1,8 +1,8 @@
-//! The five shapes in which a planted secret is searched for: raw, base64, percent-escaped,
-//! JSON-escaped, hexadecimal.
+//! The shapes in which a planted secret is searched for: raw, base64 in both alphabets,
+//! percent-escaped, JSON-escaped, hexadecimal.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use crate::support::message::{find_bytes, text};
 
@@ -48,7 +48,11 @@ pub(crate) fn shapes(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
         ),
     ];
     // Whatever stands before it: the characters that depend on it alone.
-    shapes.extend((0..3).map(|before| ("base64", base64_core(secret, before).into())));
+    for before in 0..3 {
+        let core = base64_core(secret, before);
+        shapes.push(("base64", core.clone().into()));
+        shapes.push(("base64url", core.replace('+', "-").replace('/', "_").into()));
+    }
     shapes
 }
 
@@ -86,10 +90,12 @@ fn the_search_finds_each_shape() {
         secret: "canary+/\"\\=0123456789",
     };
     let enclosed = STANDARD_NO_PAD.encode(format!("x:{}:y", canary.secret));
+    let for_urls = URL_SAFE_NO_PAD.encode(format!("x:{}???", canary.secret));
     let quoted = serde_json::json!({"a": canary.secret}).to_string();
     for output in [
         format!("a {} b", canary.secret),
         enclosed,
+        for_urls,
         quoted,
         "?a=canary%2B%2F%22%5C%3D0123456789&".into(),
         "63616e6172792b2f225c3d30313233343536373839".into(),

@@ -12,6 +12,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Returns the head and the body.
+    pub(super) fn text(&self) -> String {
+        format!("{}\r\n\r\n{}", self.head, self.body)
+    }
+
     /// Returns the value of a field that occurs once.
     pub(super) fn field(&self, name: &str) -> Option<&str> {
         let start = format!("{name}: ");

@@ -68,6 +68,9 @@ impl Process {
         for (name, value) in command.get_envs() {
             outer.env(name, value.unwrap());
         }
+        if let Some(directory) = command.get_current_dir() {
+            outer.current_dir(directory);
+        }
         outer.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = LimitedChild::spawn(&mut outer);
         // Only the child has the other end of the terminal now.
@@ -96,23 +99,16 @@ impl Process {
 
     /// Opens the start link that the process prints.
     pub(super) fn open(&mut self) -> Opened {
-        let link = self.wait_for_line("http://");
-        let (authority, path) = split_link(&link);
-        let answer = navigate(authority, path, "");
-        assert_eq!(answer.status, 302, "{answer:?}");
-        let cookie = answer.field("set-cookie").unwrap();
-        let cookie = cookie.split(';').next().unwrap().to_owned();
-        let url = url::Url::parse(answer.field("location").unwrap()).unwrap();
-        Opened {
-            authority: authority.to_owned(),
-            cookie,
-            url,
-            link: link.clone(),
-        }
+        Opened::at(&self.wait_for_line("http://"))
     }
 
-    /// Waits for a prompt on the terminal, and types a line.
-    pub(super) fn reply(&mut self, prompt: &str, line: &str) {
+    /// Returns the id of the process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a prompt on the terminal, and types a line. Returns what the terminal showed.
+    pub(super) fn reply(&mut self, prompt: &str, line: &str) -> String {
         let terminal = self.terminal.as_mut().unwrap();
         let mut shown = Vec::new();
         while !String::from_utf8_lossy(&shown).contains(prompt) {
@@ -123,6 +119,7 @@ impl Process {
             shown.extend_from_slice(&bytes[..read]);
         }
         terminal.write_all(format!("{line}\n").as_bytes()).unwrap();
+        String::from_utf8(shown).unwrap()
     }
 
     /// Sends a signal.
@@ -143,6 +140,22 @@ impl Process {
 }
 
 impl Opened {
+    /// Opens a start link.
+    pub(super) fn at(link: &str) -> Self {
+        let (authority, path) = split_link(link);
+        let answer = navigate(authority, path, "");
+        assert_eq!(answer.status, 302, "{answer:?}");
+        let cookie = answer.field("set-cookie").unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let url = url::Url::parse(answer.field("location").unwrap()).unwrap();
+        Self {
+            authority: authority.to_owned(),
+            cookie,
+            url,
+            link: link.to_owned(),
+        }
+    }
+
     /// Returns a parameter of the authorization URL.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
         let mut pairs = self.url.query_pairs();
