@@ -180,13 +180,16 @@ class Agent:
         return result
 
     def replay(self):
-        """Sends the callback of a person until the listener is closed."""
+        """Sends the callback of a person until the listener is closed. Prints a line after the
+        first answer."""
         port, path, seen = self.plan["port"], self.plan["path"], {}
         deadline = time.monotonic() + self.plan["seconds"]
         while time.monotonic() < deadline:
             answer = self.ask(port, path, {"Host": f"127.0.0.1:{port}", "Sec-Fetch-Mode": "navigate"})
             if answer is None:
                 break
+            if not seen:
+                print("begun", flush=True)
             seen[str(answer[0])] = seen.get(str(answer[0]), 0) + 1
         return seen
 

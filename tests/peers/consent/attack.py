@@ -73,9 +73,11 @@ class Attacked:
             os.chown(path, PERSON, PERSON)
         self.loot = world.file("loot/loot", "")
         os.chown(self.loot, AGENT, AGENT)
-        # The opener that a desktop would start: its command line has the start link for a while.
+        # The opener that a desktop would start: its command line has the start link as long as the
+        # login runs.
         self.opener = world.file("bin/opener", f'#!/bin/sh\nprintf %s "$1" >{world.directory}/opened/link.part\n'
-                                               f'mv {world.directory}/opened/link.part {world.directory}/opened/link\nsleep 3\n')
+                                               f'mv {world.directory}/opened/link.part {world.directory}/opened/link\n'
+                                               "while kill -0 $PPID 2>/dev/null; do sleep 0.1; done\n")
         self.opener.chmod(0o755)
         self.opened = world.file("opened/none", "").parent
         self.opened.chmod(0o700)
@@ -274,6 +276,7 @@ def judge_replay(tally, attacked):
     before = attacked.attack("replay", port=port, path=callback, seconds=1)
     tally.claim("replayed: without the cookie, the callback is refused", before.keys() == {"400"}, before)
     agent = attacked.agent("replay", port=port, path=callback, seconds=PATIENCE)
+    agent.stdout.readline()
     tally.claim("replayed: the callback of the person is accepted", browser.send(callback)[0] == 303)
     claim_end(tally, attacked, login, [0])
     after = result(agent)
