@@ -2,12 +2,10 @@
 //! connectors.
 
 use egressd::cli::Exit;
-use egressd::config::{Loaded, Problem};
-use egressd::domain::Auth;
-use egressd::domain::auth::ConsentParameters;
+use egressd::config::Loaded;
 use serde_json::Value;
 
-use super::world::World;
+use super::world::{World, consent_parameters, only_error};
 
 const GITHUB: &str = "\
 connector: github
@@ -35,25 +33,6 @@ fn loaded(world: &World) -> Loaded {
     loaded
 }
 
-fn parameters(loaded: &Loaded) -> &ConsentParameters {
-    let Auth::OauthUserConsent(consent) = &loaded.connections[0].auth else {
-        panic!("another auth kind")
-    };
-    consent.parameters()
-}
-
-/// Returns the only error.
-#[track_caller]
-fn error(world: &World) -> Problem {
-    let mut found = world.load().err().unwrap_or_default();
-    found.retain(Problem::is_error);
-    let [problem] = found.as_slice() else {
-        panic!("one problem wanted: {found:#?}")
-    };
-    assert!(!problem.remedy.is_empty());
-    problem.clone()
-}
-
 #[test]
 fn a_definition_takes_what_it_lacks() {
     let loaded = loaded(&world(GITHUB));
@@ -61,7 +40,7 @@ fn a_definition_takes_what_it_lacks() {
     assert_eq!(connection.connector.as_ref().unwrap().as_str(), "github");
     assert_eq!(connection.base_url.to_string(), "https://api.github.com");
     assert_eq!(connection.headers[0].name, "x-github-api-version");
-    let parameters = parameters(&loaded);
+    let parameters = consent_parameters(&loaded, 0);
     let token_url = parameters.endpoints.token_url.to_string();
     assert_eq!(token_url, "https://github.com/login/oauth/access_token");
     assert_eq!(
@@ -90,7 +69,7 @@ fn a_field_of_the_definition_replaces_that_of_the_connector_as_a_whole() {
     );
     let names: Vec<_> = connection.headers.iter().map(|h| h.name.as_str()).collect();
     assert_eq!(names, ["x-a"]);
-    let parameters = parameters(&loaded);
+    let parameters = consent_parameters(&loaded, 0);
     let authorization = parameters.endpoints.authorization_url.as_ref().unwrap();
     assert_eq!(
         authorization.to_string(),
@@ -116,13 +95,16 @@ fn a_connector_is_used_with_another_credential_too() {
 fn the_method_of_a_connector_does_not_bind_a_public_client() {
     let text = GITHUB.replace("      client_secret: {env: CLIENT_SECRET}\n", "");
     let loaded = loaded(&world(&text));
-    assert_eq!(parameters(&loaded).client_auth.unwrap().as_str(), "none");
+    assert_eq!(
+        consent_parameters(&loaded, 0).client_auth.unwrap().as_str(),
+        "none"
+    );
 }
 
 #[test]
 fn an_unknown_connector_is_a_problem() {
     // F-301
-    let problem = error(&world(&GITHUB.replace("github", "githb")));
+    let problem = only_error(&world(&GITHUB.replace("github", "githb")));
     assert_eq!(
         (problem.code, &*problem.field),
         ("unknown_connector", "connector")
@@ -132,7 +114,7 @@ fn an_unknown_connector_is_a_problem() {
         "{}",
         problem.message
     );
-    let problem = error(&world(&GITHUB.replace("github", "{a: b}")));
+    let problem = only_error(&world(&GITHUB.replace("github", "{a: b}")));
     assert_eq!((problem.code, &*problem.field), ("wrong_type", "connector"));
 }
 
@@ -140,7 +122,7 @@ fn an_unknown_connector_is_a_problem() {
 fn a_placeholder_without_a_value_is_a_problem() {
     // F-301
     let salesforce = GITHUB.replace("github", "salesforce");
-    let problem = error(&world(&salesforce));
+    let problem = only_error(&world(&salesforce));
     assert_eq!(problem.code, "open_placeholder");
     assert_eq!(problem.field, "connection_details.http.base_url");
     assert!(
@@ -159,14 +141,17 @@ fn a_placeholder_without_a_value_is_a_problem() {
         "    base_url: https://acme.my.salesforce.com\n    allowed_routes",
     );
     loaded(&world(&own));
-    let slack = error(&world(&GITHUB.replace("github", "slack")));
+    let slack = only_error(&world(&GITHUB.replace("github", "slack")));
     assert_eq!(
         slack.field,
         "connection_details.http.oauth_user_consent.redirect_uri"
     );
     // A placeholder with a default needs no value.
     let microsoft = loaded(&world(&GITHUB.replace("github", "microsoft")));
-    let token_url = parameters(&microsoft).endpoints.token_url.to_string();
+    let token_url = consent_parameters(&microsoft, 0)
+        .endpoints
+        .token_url
+        .to_string();
     assert_eq!(
         token_url,
         "https://login.microsoftonline.com/common/oauth2/v2.0/token"
@@ -193,7 +178,7 @@ fn a_directory_replaces_a_built_in_connector() {
     assert_eq!(codes, ["connector_replaced"]);
     assert_eq!(loaded.connections[0].base_url.authority(), "own.test");
     // Unlike a definition, a connector may name a third host.
-    let refresh_url = &parameters(&loaded).endpoints.refresh_url;
+    let refresh_url = &consent_parameters(&loaded, 0).endpoints.refresh_url;
     assert_eq!(refresh_url.authority(), "elsewhere.test");
     let world = world.file("catalogue/github.yaml", "slug: github");
     let found = world.load().err().unwrap();
@@ -207,7 +192,7 @@ fn a_directory_replaces_a_built_in_connector() {
 #[test]
 fn a_directory_of_connectors_that_does_not_exist_is_a_problem() {
     let world = world(GITHUB).file("egressd.yaml", "connectors: [none]");
-    assert_eq!(error(&world).code, "file_unreadable");
+    assert_eq!(only_error(&world).code, "file_unreadable");
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! `oauth_user_consent`: the rules of its fields, and grants that connections share.
 
 use egressd::cli::Exit;
-use egressd::config::{Loaded, Problem};
-use egressd::domain::Auth;
-use egressd::domain::auth::{ConsentClientAuth, ConsentParameters, RedirectUri, Rotation};
+use egressd::config::Loaded;
+use egressd::domain::auth::{ConsentClientAuth, RedirectUri, Rotation};
 use serde_json::Value;
 
-use super::world::World;
+use super::world::{World, consent_parameters, only_error};
 
 const BLOCK: &[(&str, &str)] = &[
     ("client_id", "{env: CLIENT_ID}"),
@@ -53,29 +52,10 @@ fn loaded(world: &World) -> Loaded {
     world.load().unwrap_or_else(|found| panic!("{found:#?}"))
 }
 
-fn parameters(loaded: &Loaded, index: usize) -> &ConsentParameters {
-    let Auth::OauthUserConsent(consent) = &loaded.connections[index].auth else {
-        panic!("another auth kind")
-    };
-    consent.parameters()
-}
-
-/// Returns the only error.
-#[track_caller]
-fn error(world: &World) -> Problem {
-    let mut found = world.load().err().unwrap_or_default();
-    found.retain(Problem::is_error);
-    let [problem] = found.as_slice() else {
-        panic!("one problem wanted: {found:#?}")
-    };
-    assert!(!problem.remedy.is_empty());
-    problem.clone()
-}
-
 #[test]
 fn defaults() {
     let loaded = loaded(&one(&[]));
-    let parameters = parameters(&loaded, 0);
+    let parameters = consent_parameters(&loaded, 0);
     assert_eq!(parameters.grant.as_str(), "github");
     assert_eq!(parameters.client_auth, None);
     assert_eq!(parameters.scopes, None);
@@ -124,7 +104,10 @@ fn every_field_is_read_in_both_spellings() {
         })
         .collect();
     let loaded = loaded(&world(&[("a", text), ("b", camel)]));
-    let (one, other) = (parameters(&loaded, 0), parameters(&loaded, 1));
+    let (one, other) = (
+        consent_parameters(&loaded, 0),
+        consent_parameters(&loaded, 1),
+    );
     assert_eq!(one.differing_fields(other), [""; 0]);
     assert_eq!(one.client_auth, Some(ConsentClientAuth::Body));
     assert_eq!(one.scopes.as_deref(), Some("read:user repo"));
@@ -279,7 +262,7 @@ const BROKEN: &[Broken] = &[
 fn a_broken_rule_is_a_problem_of_its_field() {
     // F-301
     for (fields, code, field) in BROKEN {
-        let problem = error(&one(fields));
+        let problem = only_error(&one(fields));
         let path = format!("connection_details.http.oauth_user_consent.{field}");
         assert_eq!((problem.code, problem.field), (*code, path), "{fields:?}");
     }
@@ -288,7 +271,7 @@ fn a_broken_rule_is_a_problem_of_its_field() {
 #[test]
 fn a_client_without_a_secret_is_public() {
     let loaded = loaded(&one(&[("client_secret", "-")]));
-    let parameters = parameters(&loaded, 0);
+    let parameters = consent_parameters(&loaded, 0);
     assert!(parameters.client_secret.is_none());
     assert_eq!(parameters.client_auth, Some(ConsentClientAuth::None));
 }
@@ -360,7 +343,7 @@ fn connections_that_share_a_grant_must_be_equal() {
         ("a", shared(&[])),
         ("b", shared(&[("client_id", "other"), ("scopes", "repo")])),
     ]);
-    let problem = error(&other);
+    let problem = only_error(&other);
     assert_eq!(problem.code, "grant_differs");
     assert_eq!(problem.field, "connection_details.http.oauth_user_consent");
     assert_eq!(
@@ -372,7 +355,7 @@ fn connections_that_share_a_grant_must_be_equal() {
         "    oauth_user_consent",
         "    allowed_private_cidrs: [10.0.0.0/8]\n    oauth_user_consent",
     );
-    let problem = error(&world(&[("a", shared(&[])), ("b", ranges)]));
+    let problem = only_error(&world(&[("a", shared(&[])), ("b", ranges)]));
     assert!(
         problem
             .message
@@ -390,7 +373,7 @@ fn a_token_store_among_the_definitions_is_a_problem() {
     ] {
         let settings = format!("token_store: {{directory: {directory}}}");
         let world = one(&[]).file("egressd.yaml", settings);
-        let problem = error(&world);
+        let problem = only_error(&world);
         assert_eq!(problem.code, "token_store_in_definitions");
         assert_eq!(problem.field, "token_store.directory");
     }

@@ -8,6 +8,8 @@ use egressd::config::{
     Environment, LoadOptions, Loaded, LoadedPaths, Problem, SecretValues, SettingsOverrides, load,
     load_paths,
 };
+use egressd::domain::Auth;
+use egressd::domain::auth::ConsentParameters;
 
 /// A temporary directory with files in it.
 pub(super) struct World {
@@ -206,4 +208,24 @@ pub(super) fn refuses_at(name: &str, value: &str, code: &str, field: &str) {
         code,
         &format!("connection_details.http.{field}"),
     );
+}
+
+/// Returns the only error of a load.
+#[track_caller]
+pub(super) fn only_error(world: &World) -> Problem {
+    let mut found = world.load().err().unwrap_or_default();
+    found.retain(Problem::is_error);
+    let [problem] = found.as_slice() else {
+        panic!("one problem wanted: {found:#?}")
+    };
+    assert!(!problem.remedy.is_empty());
+    problem.clone()
+}
+
+/// Returns the parameters of a connection that needs a consent.
+pub(super) fn consent_parameters(loaded: &Loaded, index: usize) -> &ConsentParameters {
+    let Auth::OauthUserConsent(consent) = &loaded.connections[index].auth else {
+        panic!("another auth kind")
+    };
+    consent.parameters()
 }
