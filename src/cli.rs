@@ -17,6 +17,7 @@ mod logout;
 mod probe;
 mod schema;
 mod serve;
+mod table;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::check::Format;
+use super::table::format_table;
 use super::{Exit, Streams, exit_after_writing, report_problems_as};
 use crate::config::{self, Environment, LoadOptions};
 use crate::login::ListedConnection;
@@ -57,7 +58,7 @@ impl Connections {
             .collect();
         let needs_consent = connections.iter().any(ListedConnection::needs_consent);
         let written = match self.format {
-            Format::Text => write_table(&connections, streams),
+            Format::Text => write!(streams.out, "{}", table(&connections)),
             Format::Json => {
                 // Strings and times always serialise.
                 let list = serde_json::to_string(&List { connections }).unwrap_or_default();
@@ -81,30 +82,22 @@ const HEADINGS: [&str; 6] = [
     "EXPIRES",
 ];
 
-fn write_table(connections: &[ListedConnection], streams: &mut Streams<'_>) -> io::Result<()> {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    for listed in connections {
-        let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
+fn table(connections: &[ListedConnection]) -> String {
+    let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
+    let rows = connections.iter().map(|listed| {
         let expires_at = listed.expires_at.map(|end| end.to_string());
-        rows.push([
+        [
             listed.id.clone(),
             listed.kind.to_owned(),
             listed.status.to_owned(),
             text(listed.status_reason),
             text(listed.account.as_deref()),
             text(expires_at.as_deref()),
-        ]);
-    }
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
-    for row in &rows {
-        let cells = row.iter().zip(&widths);
-        let cells = cells.map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        writeln!(streams.out, "{}", line.trim_end())?;
-    }
-    Ok(())
+        ]
+    });
+    let rows: Vec<_> = [HEADINGS.map(str::to_owned)]
+        .into_iter()
+        .chain(rows)
+        .collect();
+    format_table(&rows)
 }

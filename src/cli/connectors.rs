@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::check::Format;
+use super::table::format_table;
 use super::{Exit, Streams, exit_after_writing, report_problems};
 use crate::config::{
     self, ConnectorTemplate, Environment, LoadOptions, SecretValues, SettingsOverrides,
@@ -158,15 +159,5 @@ fn table(templates: &[ConnectorTemplate], connections: &[Connection]) -> String 
     });
     let head = ["CONNECTOR", "CREDENTIAL", "CHECKED", "CONNECTIONS", "API"];
     let rows: Vec<_> = [head.map(str::to_owned)].into_iter().chain(rows).collect();
-    let mut widths = [0; 4];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let lines = rows.iter().map(|[slug, auth, checked, users, name]| {
-        let [a, b, c, d] = widths;
-        format!("{slug:a$}  {auth:b$}  {checked:c$}  {users:d$}  {name}\n")
-    });
-    lines.collect()
+    format_table(&rows)
 }
