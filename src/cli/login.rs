@@ -77,6 +77,13 @@ impl Login {
         if let Some(connection) = target.connection()
             && !matches!(connection.auth, Auth::OauthUserConsent(_))
         {
+            if self.device || self.paste || self.import.is_some() {
+                let kind = connection.auth.kind();
+                let failure = LoginFailure::usage(format!(
+                    "--device, --paste and --import are for `oauth_user_consent`, and this connection has `{kind}`"
+                ));
+                return report(&failure, "login", streams);
+            }
             return api_keys::run(&self, &target.loaded, connection, streams);
         }
         let Some(loaded) = target.load_secrets(streams)? else {

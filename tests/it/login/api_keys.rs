@@ -73,6 +73,17 @@ fn other_sources_and_kinds_are_usage_errors() {
 }
 
 #[test]
+fn the_flows_of_consents_are_not_for_keys() {
+    let program = program("bearer_token", json!({"token": {"file": "../key"}}));
+    for flow in [&["--device"][..], &["--paste"], &["--import", "-"]] {
+        let arguments = [&["--yes"], flow].concat();
+        let ended = Process::without_terminal(&command(&program, &arguments)).end();
+        assert_eq!(ended.exit, Some(64), "{ended:?}");
+        assert!(ended.err.contains("oauth_user_consent"), "{ended:?}");
+    }
+}
+
+#[test]
 fn an_existing_file_stays_if_it_is_not_replaced() {
     // F-359 (c)
     let credential = json!({"username": {"file": "../key/user"}, "password": {"file": "../key"}});
