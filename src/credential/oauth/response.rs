@@ -90,7 +90,7 @@ pub fn parse_error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
 /// Removes control characters, also invisible and directional ones, and shortens the text.
 pub fn sanitize(text: &str) -> Box<str> {
     let visible = text.chars().filter(|c| {
-        !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        !c.is_control() && !matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     });
     visible.take(MAX_ERROR_CHARS).collect::<String>().into()
 }
