@@ -136,6 +136,8 @@ fn parse_authorization(body: &[u8]) -> Result<DeviceAuthorization, &'static str>
 /// Returns what a failed poll means for the next one, or `None` if there is none.
 fn poll_outcome(failure: &TokenFailure) -> Option<PollOutcome> {
     match failure {
+        // The address guard refuses the next request as well.
+        TokenFailure::NoResponse(Reason::AddressRefused(_)) => None,
         TokenFailure::NoResponse(_) => Some(PollOutcome::NetworkError),
         TokenFailure::Answer(answer) => match answer.error_text.as_deref() {
             Some("authorization_pending") => Some(PollOutcome::Pending),
@@ -169,7 +171,9 @@ fn device_failure(failure: TokenFailure) -> LoginFailure {
 mod tests {
     use std::time::Duration;
 
-    use super::parse_authorization;
+    use super::{PollOutcome, parse_authorization, poll_outcome};
+    use crate::credential::Reason;
+    use crate::login::endpoint::TokenFailure;
 
     #[test]
     fn the_verification_address_is_https_and_cleaned() {
@@ -192,5 +196,13 @@ mod tests {
         ] {
             assert!(parse_authorization(body(bad).as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_is_not_polled_again() {
+        // F-342 (a)
+        let outcome = |reason| poll_outcome(&TokenFailure::NoResponse(reason));
+        assert_eq!(outcome(Reason::AddressRefused("loopback")), None);
+        assert_eq!(outcome(Reason::Timeout), Some(PollOutcome::NetworkError));
     }
 }
