@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::authorization::AuthorizationRequest;
 use super::callback::Callback;
-use super::endpoint::{ClientAuthChoice, Obtained};
+use super::endpoint::Obtained;
 use super::failure::{LoginFailure, denied};
 use super::gate::{Gate, START_PATH};
 use super::listener::{BoundLoopback, BrowserEvent, CallbackListener};
@@ -113,12 +113,8 @@ impl Session<'_> {
             .map_err(|error| LoginFailure::unavailable(error.to_string()))?;
         let port = bound.port();
         let redirect_uri = uri.with_port(port);
-        let random = |_| LoginFailure::unavailable("the system returned no random bytes");
-        let secrets = LoginSecrets::generate().map_err(random)?;
-        let verifier = match consent.has_pkce {
-            true => Some(RandomText::generate().map_err(random)?),
-            false => None,
-        };
+        let secrets = LoginSecrets::generate()?;
+        let verifier = consent.has_pkce.then(RandomText::generate).transpose()?;
         let request = AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &secrets.state,
@@ -178,8 +174,7 @@ impl Session<'_> {
         }
     }
 
-    /// Exchanges the code for tokens. The code is sent once, except that the client's credentials
-    /// are sent in the other place after `invalid_client`.
+    /// Exchanges the code for tokens.
     pub(super) async fn exchange_code(
         &self,
         code: &str,
@@ -196,17 +191,9 @@ impl Session<'_> {
             fields.push(("code_verifier", verifier.as_str().as_bytes()));
         }
         let url = &consent.endpoints.token_url;
-        let mut auth = ClientAuthChoice::new(self);
-        loop {
-            let sent = self.request_token(url, auth.current, &fields, &consent.token_params);
-            match sent.await {
-                Err(failure) if failure.is_invalid_client() && auth.try_other() => {}
-                Err(failure) => {
-                    return Err(failure.into_failure("the code is spent; run the command again"));
-                }
-                Ok(obtained) => return Ok(obtained),
-            }
-        }
+        let sent = self.obtain_token(url, &fields, &consent.token_params);
+        sent.await
+            .map_err(|failure| failure.into_failure("the code is spent; run the command again"))
     }
 }
 

@@ -110,6 +110,24 @@ impl TokenFailure {
 }
 
 impl Session<'_> {
+    /// Sends a token request once, except that the client's credentials are sent in the other place
+    /// after `invalid_client`.
+    pub(super) async fn obtain_token(
+        &self,
+        url: &TokenUrl,
+        fields: &[(&str, &[u8])],
+        additional: &[(String, String)],
+    ) -> Result<Obtained, TokenFailure> {
+        let mut auth = ClientAuthChoice::new(self);
+        loop {
+            let sent = self.request_token(url, auth.current, fields, additional);
+            match sent.await {
+                Err(failure) if failure.is_invalid_client() && auth.try_other() => {}
+                ended => return ended,
+            }
+        }
+    }
+
     /// Sends one token request, with additional parameters of the definition.
     pub(super) async fn request_token(
         &self,

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::credential::Reason;
 use crate::credential::oauth::response::sanitize;
+use crate::os::RandomnessUnavailable;
 use crate::token_store::{LockError, StoreError};
 
 /// The kind of failure, which determines the exit code.
@@ -81,6 +82,12 @@ impl From<StoreError> for LoginFailure {
         Self::unavailable(format!(
             "{error}; check that this user may write to the directory `token_store.directory`"
         ))
+    }
+}
+
+impl From<RandomnessUnavailable> for LoginFailure {
+    fn from(_: RandomnessUnavailable) -> Self {
+        Self::unavailable("the system returned no random bytes")
     }
 }
 

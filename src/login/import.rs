@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::compare;
-use super::endpoint::{ClientAuthChoice, Obtained};
+use super::endpoint::Obtained;
 use super::failure::LoginFailure;
 use super::json::text_at;
 use super::session::Session;
 use crate::credential::oauth::consent::answer::AnswerRules;
-use crate::token_store::{NewConsent, StoredGrant, TokenText};
+use crate::token_store::{StoredGrant, TokenText};
 
 /// The content of an import.
 pub(super) enum Imported {
@@ -63,36 +63,18 @@ impl Session<'_> {
             ("refresh_token", token.expose()),
         ];
         let url = &consent.endpoints.refresh_url;
-        let mut auth = ClientAuthChoice::new(self);
-        let obtained = loop {
-            let sent = self.request_token(url, auth.current, &fields, &consent.refresh_params);
-            match sent.await {
-                Err(failure) if failure.is_invalid_client() && auth.try_other() => {}
-                Err(failure) => {
-                    return Err(failure.into_failure(
-                        "nothing was stored; the refresh token may be spent, so obtain a new one",
-                    ));
-                }
-                Ok(obtained) => break obtained,
-            }
-        };
-        let answer = &obtained.answer;
-        let document = NewConsent {
-            client: consent.client(),
-            access_token: answer.access_token.clone(),
-            expires_in: answer.expires_in,
-            refresh_token: answer.refresh_token.clone().or_else(|| Some(token.clone())),
-            refresh_token_expires_in: answer.refresh_token_expires_in,
-            scopes: answer.scopes.clone().or_else(|| consent.scopes.clone()),
-            account: None,
-            client_auth: obtained.client_auth,
-            seed: self.configured_seed(),
-            answer: answer.members.clone(),
-        };
+        let sent = self.obtain_token(url, &fields, &consent.refresh_params);
+        let obtained = sent.await.map_err(|failure| {
+            failure.into_failure(
+                "nothing was stored; the refresh token may be spent, so obtain a new one",
+            )
+        })?;
+        let mut document = self.new_consent(&obtained, None);
+        document.refresh_token.get_or_insert_with(|| token.clone());
         let previous = reservation.held().read().into_document();
         let document = StoredGrant::from_consent(document, previous.as_ref(), Timestamp::now());
         reservation.save(&document)?;
-        let missing = compare::missing(consent, answer);
+        let missing = compare::missing(consent, &obtained.answer);
         if !missing.is_empty() {
             self.note(&format!("warning: not granted: {}", missing.join(" ")));
         }

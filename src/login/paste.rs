@@ -25,12 +25,8 @@ impl Session<'_> {
             RedirectUri::Remote(url) => format!("https://{}{}", url.authority(), url.target()),
             RedirectUri::Loopback(uri) => loopback_text(uri, self.options.port),
         };
-        let random = |_| LoginFailure::unavailable("the system returned no random bytes");
-        let state = RandomText::generate().map_err(random)?;
-        let verifier = match consent.has_pkce {
-            true => Some(RandomText::generate().map_err(random)?),
-            false => None,
-        };
+        let state = RandomText::generate()?;
+        let verifier = consent.has_pkce.then(RandomText::generate).transpose()?;
         let request = AuthorizationRequest {
             redirect_uri: &redirect_uri,
             state: &state,

@@ -115,7 +115,7 @@ impl Session<'_> {
         if browser.as_ref().is_some_and(|login| !login.begin_storing()) {
             return Err(BrowserLogin::taken_failure());
         }
-        self.save(held, obtained, account.as_deref())
+        self.save(held, &obtained, account.as_deref())
     }
 
     fn choose_flow(&self) -> Result<Flow, LoginFailure> {
@@ -183,27 +183,32 @@ impl Session<'_> {
     fn save(
         &mut self,
         held: HeldGrant,
-        obtained: Obtained,
+        obtained: &Obtained,
         account: Option<&str>,
     ) -> Result<(), LoginFailure> {
-        let consent = self.consent();
-        let answer = obtained.answer;
-        let document = NewConsent {
-            client: consent.client(),
-            access_token: answer.access_token,
-            expires_in: answer.expires_in,
-            refresh_token: answer.refresh_token,
-            refresh_token_expires_in: answer.refresh_token_expires_in,
-            scopes: answer.scopes.or_else(|| consent.scopes.clone()),
-            account: account.map(str::to_owned),
-            client_auth: obtained.client_auth,
-            seed: self.configured_seed(),
-            answer: answer.members,
-        };
         let previous = held.read().into_document();
         let reservation = held.reserve()?;
+        let document = self.new_consent(obtained, account);
         let document = StoredGrant::from_consent(document, previous.as_ref(), Timestamp::now());
         reservation.save(&document)?;
         self.report_stored(account)
+    }
+
+    /// Returns the consent to store.
+    pub(super) fn new_consent(&self, obtained: &Obtained, account: Option<&str>) -> NewConsent {
+        let consent = self.consent();
+        let answer = &obtained.answer;
+        NewConsent {
+            client: consent.client(),
+            access_token: answer.access_token.clone(),
+            expires_in: answer.expires_in,
+            refresh_token: answer.refresh_token.clone(),
+            refresh_token_expires_in: answer.refresh_token_expires_in,
+            scopes: answer.scopes.clone().or_else(|| consent.scopes.clone()),
+            account: account.map(str::to_owned),
+            client_auth: obtained.client_auth,
+            seed: self.configured_seed(),
+            answer: answer.members.clone(),
+        }
     }
 }
