@@ -150,3 +150,23 @@ fn nothing_is_revoked_if_the_store_cannot_be_written() {
     assert_eq!(world.provider.calls(), 1);
     assert_eq!(fs::read(world.file()).unwrap(), before);
 }
+
+#[test]
+fn only_the_file_states_that_a_configured_token_was_used() {
+    // F-331
+    let fields = json!({"revocation_url": "/revoke", "refresh_token": "the-configured-token"});
+    let world = world(&fields, "200 OK");
+    let status = || {
+        let ended = world.run("connections", &["--format", "json"]);
+        let list: Value = serde_json::from_str(&ended.out).unwrap();
+        list["connections"][0]["status"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(world.run("logout", &["api"]).exit, Some(0));
+    assert_eq!(status(), "revoked");
+    // Without the file, the configured token starts the grant again.
+    fs::remove_file(world.file()).unwrap();
+    assert_eq!(status(), "connected");
+}
