@@ -122,7 +122,7 @@ impl App {
             .with_descriptor_reserve(descriptor_reserve);
         let tokens = TokenThread::new(&settings, &upstreams, clock, &problems)?;
         // Before any request is served: responses are searched for the secrets of all connections.
-        tokens::register_secrets(&tokens.credentials(), &snapshot);
+        tokens::prepare_credentials(&tokens.credentials(), &snapshot);
         let shortage = shortage_flag(memory.as_ref());
         let shared = proxy_shared(&settings, snapshot, access, &tokens, &shortage);
         let shared = Arc::new(shared);

@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::App;
-use super::tokens::{count_token_requests, register_secrets};
+use super::tokens::{count_token_requests, prepare_credentials};
 use crate::config::{LoadOptions, Settings, SourceFiles, StartupSettings};
 use crate::credential::Login;
 use crate::hardening::{Hardening, Measure};
@@ -89,7 +89,7 @@ impl App {
             confined: self.reload_input.confined,
             excluded_store: self.reload_input.excluded_store.clone(),
             before_publication: Box::new(move |snapshot| {
-                register_secrets(&credentials, snapshot);
+                prepare_credentials(&credentials, snapshot);
                 count_token_requests(&metrics, &credentials, snapshot);
             }),
             replace_login: Box::new(move |pair| login.as_ref().is_some_and(|it| it.replace(pair))),

@@ -112,11 +112,23 @@ async fn maintain_credentials(published: &PublishedSnapshot, credentials: &Crede
     }
 }
 
-/// Registers the secrets of all live connections of this generation, so that responses are searched
-/// for them before any of them is used.
-pub(super) fn register_secrets(credentials: &Credentials, snapshot: &Snapshot) {
+/// Prepares the credentials of a generation before requests see it. Registers the secrets of all
+/// live connections, so that responses are searched for them before any of them is used. Reads the
+/// grants that persons have consented to, so that the first answer states their status; sends
+/// nothing.
+pub(super) fn prepare_credentials(credentials: &Credentials, snapshot: &Snapshot) {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     credentials.register_secrets(live.map(|entry| (entry.key, &*entry.connection)));
+    let consents = usable_connections(snapshot);
+    let consents = consents.filter(|entry| entry.connection.auth.consent().is_some());
+    let grants = consents.filter_map(|entry| {
+        let credential = credentials.get_or_create_credential(entry.key, &entry.connection);
+        credential.grant().cloned()
+    });
+    // All grants are created first, because an event of a grant names all of its connections.
+    for grant in grants.collect::<Vec<_>>() {
+        grant.read_stored();
+    }
 }
 
 /// Counts the token requests of this generation's connections in `metrics`.

@@ -67,6 +67,15 @@ impl Grant {
         }
     }
 
+    /// Reads the file of the grant if that has not happened yet, or if it may have changed. Blocks.
+    /// Sends nothing.
+    pub fn read_stored(self: &Arc<Self>) {
+        if let Some(consent) = self.consent() {
+            consent.look(false);
+            self.synchronize();
+        }
+    }
+
     /// Makes the token of the source the current one. Called after the source may have read a newer
     /// file.
     pub(in crate::credential::oauth) fn synchronize(self: &Arc<Self>) {
