@@ -58,6 +58,8 @@ pub struct Tool {
     /// and so on here. A wildcard whose name is not ASCII is named `segment_1` and so on, by its
     /// position.
     pub path: String,
+    /// `false` if the connection is disabled or soft-deleted, so that every call is refused.
+    pub is_enabled: bool,
     /// The JSON Schema (draft 2020-12) of the input.
     #[schema(value_type = Object)]
     pub input_schema: Value,
@@ -94,6 +96,7 @@ struct ConnectionRoutes<'a> {
     patterns: &'a [Pattern],
     descriptions: &'a RouteDescriptions,
     allow_slashes: bool,
+    is_enabled: bool,
 }
 
 /// A route, and its description if it has one.
@@ -110,6 +113,7 @@ impl<'a> From<&'a Connection> for ConnectionRoutes<'a> {
             patterns: connection.routes.patterns(),
             descriptions: &connection.route_descriptions,
             allow_slashes: connection.allow_encoded_slash,
+            is_enabled: connection.enabled && connection.delete_time.is_none(),
         }
     }
 }
@@ -151,6 +155,7 @@ impl<'a> ConnectionRoutes<'a> {
             description: text.map(|text| text.as_str().to_owned()),
             method: route.pattern.method().map(Method::as_str),
             path: uri_template(self.connection, segments, &names),
+            is_enabled: self.is_enabled,
             input_schema: input_schema(&route, &names, self.allow_slashes),
         })
     }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::ApiState;
 use super::error::{ApiError, ErrorDocument, ErrorStatus, json_body};
 use super::query::{FieldKind, FieldSpec, FieldValue, ListKind, Query, Record};
-use super::records::{routes_weight, text};
+use super::records::{NAME, routes_weight, text};
 use super::resources::{AccessErrors, PageSize, parse_id};
 use super::view::{ConnectorView, availability};
 use crate::domain::connector::{Connector, ConnectorSlug};
@@ -22,9 +22,6 @@ const CONNECTOR_PREFIX: &str = "/v1/connectors/";
 
 /// The approximate size of a tool in bytes, without its name, its pattern and its description.
 const TOOL_BYTES: usize = 100;
-
-/// A name of a fixed set, without a common prefix.
-const NAME: FieldKind = FieldKind::Enum { prefix: "" };
 
 /// The fields of a [`ConnectorRecord`].
 static CONNECTOR_FIELDS: &[FieldSpec] = &[

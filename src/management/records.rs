@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::ApiContext;
 use super::query::{FieldKind, FieldSpec, FieldValue, Record};
 use super::view::{self, ConnectionType, LiveState, RpcStatus, TYPE_NAME, whole_milliseconds};
+use crate::credential::Credentials;
+use crate::credential::oauth::ConnectionStatus;
 use crate::domain::route_description::{DescriptionText, QueryParameter};
 use crate::domain::{Connection, RouteDescription};
 use crate::route::Pattern;
-use crate::snapshot::ConnectionEntry;
+use crate::snapshot::{ConnectionEntry, Snapshot};
 
 /// The approximate size of a tool in bytes, without its wildcards.
 const TOOL_BYTES: usize = 600;
@@ -24,6 +26,9 @@ const TYPE: FieldKind = FieldKind::Enum {
     prefix: "CONNECTION_TYPE_",
 };
 
+/// A name of a fixed set, without a common prefix.
+pub(super) const NAME: FieldKind = FieldKind::Enum { prefix: "" };
+
 /// The fields of a [`ConnectionRecord`].
 pub(super) static CONNECTION_FIELDS: &[FieldSpec] = &[
     FieldSpec::new("name", FieldKind::Text),
@@ -34,11 +39,18 @@ pub(super) static CONNECTION_FIELDS: &[FieldSpec] = &[
     FieldSpec::new("update_time", FieldKind::Time),
     FieldSpec::new("delete_time", FieldKind::Time),
     FieldSpec::new("read_only", FieldKind::Bool),
+    FieldSpec::new("connector", FieldKind::Text),
+    FieldSpec::new("status", NAME),
+    FieldSpec::new("status_reason", FieldKind::Text),
     FieldSpec::new("connection_status.code", FieldKind::Number),
     FieldSpec::new("connection_status.message", FieldKind::Text),
+    FieldSpec::new("connected_time", FieldKind::Time),
+    FieldSpec::new("refresh_token_expire_time", FieldKind::Time),
     FieldSpec::new("token_expires_at", FieldKind::Time),
     FieldSpec::new("last_used_time", FieldKind::Time),
     FieldSpec::new("last_refreshed_time", FieldKind::Time),
+    FieldSpec::new("tools_status", NAME),
+    FieldSpec::new("tools_synced_time", FieldKind::Time),
 ];
 
 /// The fields of a [`ConnectionType`].
@@ -56,34 +68,61 @@ pub(super) struct ConnectionRecord {
 }
 
 impl ConnectionRecord {
-    pub(super) fn new(entry: &Arc<ConnectionEntry>, sources: &ApiContext) -> Self {
+    /// Returns the record of a connection of this generation.
+    pub(super) fn new(
+        entry: &Arc<ConnectionEntry>,
+        snapshot: &Snapshot,
+        sources: &ApiContext,
+    ) -> Self {
         Self {
             name: format!("connections/{}", entry.connection.id),
-            live: live_state(entry, sources),
+            live: live_state(entry, snapshot, sources),
             entry: Arc::clone(entry),
         }
     }
 }
 
-/// Returns the current state of a connection.
-pub(super) fn live_state(entry: &ConnectionEntry, sources: &ApiContext) -> LiveState {
-    let id = entry.connection.id.as_str();
-    let mut live = LiveState {
-        last_used: sources.metrics.connection_stats(Some(id)).last_used,
-        ..LiveState::default()
-    };
+/// Returns the current state of a connection of this generation.
+pub(super) fn live_state(
+    entry: &ConnectionEntry,
+    snapshot: &Snapshot,
+    sources: &ApiContext,
+) -> LiveState {
+    let connection = &entry.connection;
+    let status = connection_status(entry, &sources.credentials);
     // `grant_status` does not create a grant for a connection that was never used.
-    if let Some(grant) = sources.credentials.grant_status(&entry.connection) {
-        live.status = RpcStatus::from_grant(&grant);
-        live.token_expires_at = grant.expires_at.and_then(view::to_timestamp);
-        live.last_refreshed = grant.last_refreshed.and_then(view::to_timestamp);
-    }
+    let grant = sources.credentials.grant_status(connection);
+    let grant = grant.as_ref();
+    let obtained = grant.and_then(|grant| view::to_timestamp(grant.last_refreshed?));
     // An exposed credential overrides the state of the token: the connection refuses requests even
     // with a token.
-    if let Some(exposure) = sources.credentials.exposure(entry.key) {
-        live.status = RpcStatus::from_exposure(&exposure);
+    let rpc_status = match sources.credentials.exposure(entry.key) {
+        Some(exposure) => RpcStatus::from_exposure(&exposure),
+        None => RpcStatus::new(&status, grant),
+    };
+    let id = connection.id.as_str();
+    LiveState {
+        rpc_status,
+        token_expires_at: grant.and_then(|grant| view::to_timestamp(grant.expires_at?)),
+        last_used: sources.metrics.connection_stats(Some(id)).last_used,
+        // Another process may have refreshed the grant.
+        last_refreshed: status.refreshed_at.or(obtained),
+        status,
+        loaded: snapshot.compiled(),
     }
-    live
+}
+
+/// Returns the status of a connection. One that vanished is as disabled as one that its definition
+/// deletes.
+pub(super) fn connection_status(
+    entry: &ConnectionEntry,
+    credentials: &Credentials,
+) -> ConnectionStatus {
+    if entry.is_live() {
+        credentials.connection_status(&entry.connection)
+    } else {
+        ConnectionStatus::DISABLED
+    }
 }
 
 impl Record for ConnectionRecord {
@@ -98,11 +137,21 @@ impl Record for ConnectionRecord {
             time(Some(self.entry.updated)),
             time(self.entry.delete_time()),
             FieldValue::Bool(true),
-            FieldValue::Number(self.live.status.code().into()),
-            text(self.live.status.message()),
+            connection
+                .connector
+                .as_ref()
+                .map_or(FieldValue::Absent, |slug| text(slug.as_str())),
+            text(self.live.status.name.as_str()),
+            text(self.live.status.reason.unwrap_or_default()),
+            FieldValue::Number(self.live.rpc_status.code().into()),
+            text(self.live.rpc_status.message()),
+            time(self.live.status.connected_at),
+            time(self.live.status.refresh_token_expires_at),
             time(self.live.token_expires_at),
             time(self.live.last_used),
             time(self.live.last_refreshed),
+            text(view::TOOLS_STATUS),
+            time(Some(self.live.loaded)),
         ]
     }
 
@@ -169,158 +218,4 @@ fn time(instant: Option<jiff::Timestamp>) -> FieldValue<'static> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
-
-    use super::{CONNECTION_FIELDS, ConnectionRecord, TYPE_FIELDS};
-    use crate::credential::oauth::{GrantStatus as Grant, LastFailure};
-    use crate::credential::{ErrorCode, Reason};
-    use crate::management::query::{FieldKind, FieldSpec, FieldValue, Record};
-    use crate::management::view::{HTTP, LiveState, RpcStatus, tests::connections};
-    use crate::snapshot::Snapshot;
-
-    /// Returns all values as text. Panics if a value is not of its field's kind.
-    fn values(fields: &[FieldSpec], record: &impl Record) -> BTreeMap<&'static str, String> {
-        let values = record.values();
-        assert_eq!(values.len(), fields.len());
-        let named = fields.iter().zip(values).map(|(field, value)| {
-            let value = match (value, &field.kind) {
-                (FieldValue::Absent, _) => "absent".to_owned(),
-                (FieldValue::Text(text), FieldKind::Text) => text.into_owned(),
-                (FieldValue::Text(text), FieldKind::Enum { prefix })
-                    if text.starts_with(prefix) =>
-                {
-                    text.into_owned()
-                }
-                (FieldValue::Time(time), FieldKind::Time) => time.to_string(),
-                (FieldValue::Bool(yes), FieldKind::Bool) => yes.to_string(),
-                (FieldValue::Number(number), FieldKind::Number) => number.to_string(),
-                (_, _) => panic!("{} is of another kind", field.name),
-            };
-            (field.name, value)
-        });
-        named.collect()
-    }
-
-    #[test]
-    fn a_connection_has_a_value_in_every_field() {
-        let snapshot = Snapshot::new(connections("secret"));
-        let entry = Arc::clone(&snapshot.entries()[1]);
-        let failed = Grant {
-            expires_at: None,
-            last_refreshed: None,
-            last_failure: Some(LastFailure {
-                reason: Reason::Refused(ErrorCode::InvalidClient),
-                error_text: Some("words of the endpoint".into()),
-                at: std::time::SystemTime::UNIX_EPOCH,
-                in_a_row: 1,
-            }),
-            retry_in: None,
-            requests_ok: 0,
-            requests_failed: 1,
-        };
-        let at = |millisecond| jiff::Timestamp::from_millisecond(millisecond).ok();
-        let live = LiveState {
-            status: RpcStatus::from_grant(&failed),
-            token_expires_at: at(1),
-            last_used: at(2),
-            // More precise than a millisecond, to show that it is truncated.
-            last_refreshed: jiff::Timestamp::from_nanosecond(3_000_001).ok(),
-        };
-        let name = "connections/bearer-token".to_owned();
-        let mut all = values(CONNECTION_FIELDS, &ConnectionRecord { entry, live, name });
-        for loaded in ["create_time", "update_time"] {
-            assert_ne!(all.remove(loaded).as_deref(), Some("absent"), "{loaded}");
-        }
-        let expected = [
-            ("name", "connections/bearer-token"),
-            ("display_name", "Name"),
-            ("description", "Words"),
-            ("connection_type", "CONNECTION_TYPE_HTTP"),
-            ("delete_time", "2026-01-02T03:04:05.678Z"),
-            ("read_only", "true"),
-            ("connection_status.code", "16"),
-            (
-                "connection_status.message",
-                "the token endpoint refused the client (invalid_client): check `client_id` and `client_secret`; \
-                 some providers take them only with `client_auth: body`",
-            ),
-            ("token_expires_at", "1970-01-01T00:00:00.001Z"),
-            ("last_used_time", "1970-01-01T00:00:00.002Z"),
-            ("last_refreshed_time", "1970-01-01T00:00:00.003Z"),
-        ];
-        assert_eq!(
-            all,
-            expected
-                .map(|(name, value)| (name, value.to_owned()))
-                .into()
-        );
-    }
-
-    #[test]
-    fn fields_without_a_value_are_absent() {
-        let mut without = connections("secret");
-        without.iter_mut().for_each(|connection| {
-            connection.delete_time = None;
-            connection.description.clear();
-        });
-        let snapshot = Snapshot::new(without);
-        let row = ConnectionRecord {
-            entry: Arc::clone(&snapshot.entries()[0]),
-            live: LiveState::default(),
-            name: "n".into(),
-        };
-        let values = values(CONNECTION_FIELDS, &row);
-        let absent: Vec<_> = values
-            .iter()
-            .filter(|(_, value)| *value == "absent")
-            .map(|(name, _)| *name)
-            .collect();
-        assert_eq!(
-            absent,
-            [
-                "connection_status.message",
-                "delete_time",
-                "description",
-                "last_refreshed_time",
-                "last_used_time",
-                "token_expires_at"
-            ]
-        );
-        assert_eq!(values["connection_status.code"], "0");
-    }
-
-    #[test]
-    fn the_weight_of_a_record_is_about_the_size_of_its_tools() {
-        use crate::management::tool_cache::ToolCache;
-        let snapshot = Snapshot::new(connections("secret"));
-        for entry in snapshot.entries() {
-            let tools = serde_json::to_vec(&ToolCache::default().get(entry)).unwrap();
-            let row = ConnectionRecord {
-                entry: Arc::clone(entry),
-                live: LiveState::default(),
-                name: "n".into(),
-            };
-            let weight = row.weight();
-            let about = tools.len() / 2..=tools.len() * 2;
-            assert!(about.contains(&weight), "{weight}, {}", tools.len());
-        }
-    }
-
-    #[test]
-    fn field_names_are_unique() {
-        for fields in [CONNECTION_FIELDS, TYPE_FIELDS] {
-            let names: std::collections::HashSet<_> = fields.iter().map(|f| f.name).collect();
-            assert_eq!(names.len(), fields.len());
-        }
-    }
-
-    #[test]
-    fn every_field_of_a_type_has_a_value() {
-        let http = &HTTP;
-        let values = values(TYPE_FIELDS, http);
-        assert_eq!(values["type"], "CONNECTION_TYPE_HTTP");
-        assert!(values.values().all(|value| value != "absent"));
-    }
-}
+mod tests;

@@ -114,7 +114,7 @@ pub(super) async fn list_connections(
     let entries = snapshot.entries().iter();
     let found: Vec<ConnectionRecord> = entries
         .filter(|entry| query.shows_deleted() || entry.is_live())
-        .map(|entry| ConnectionRecord::new(entry, &state.sources))
+        .map(|entry| ConnectionRecord::new(entry, &snapshot, &state.sources))
         .collect();
     // Only the records of one page get their tools, which can be large.
     let page = query.page(&state.page_tokens, &found)?;
@@ -163,7 +163,7 @@ pub(super) async fn get_connection(
         let message = format!("connection `connections/{id}` not found");
         ApiError::new(ErrorStatus::NotFound, message)
     })?;
-    let live = records::live_state(entry, &state.sources);
+    let live = records::live_state(entry, &snapshot, &state.sources);
     let connection = ConnectionView::with_details(entry, live, state.tools.get(entry));
     Ok(json_body(&GetConnectionResponse { connection }).into_response())
 }

@@ -35,8 +35,11 @@ impl ToolCache {
 
 impl ToolsJson {
     fn new(entry: &ConnectionEntry) -> Self {
+        let mut tools = build_tools(&entry.connection);
+        if !entry.is_live() {
+            tools.iter_mut().for_each(|tool| tool.is_enabled = false);
+        }
         // Strings and JSON values always serialise.
-        let tools = build_tools(&entry.connection);
         let written = to_raw_value(&tools).unwrap_or_else(|_never| RawValue::NULL.to_owned());
         Self(Arc::from(written))
     }

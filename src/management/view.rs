@@ -16,7 +16,7 @@ mod sources;
 mod status;
 mod types;
 
-pub(super) use connection::{ConnectionView, LiveState};
+pub(super) use connection::{ConnectionView, LiveState, TOOLS_STATUS};
 pub(crate) use connector::ConnectorView;
 pub(super) use connector::availability;
 pub(super) use scalar::{to_timestamp, whole_milliseconds};

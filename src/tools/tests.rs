@@ -21,6 +21,7 @@ fn build_tools(connection: &str, patterns: &[Pattern], allow_slashes: bool) -> V
         patterns,
         descriptions: &RouteDescriptions::default(),
         allow_slashes,
+        is_enabled: true,
     };
     routes.build_tools()
 }

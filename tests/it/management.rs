@@ -2,6 +2,7 @@
 //! anything.
 
 mod connectors;
+mod consent;
 mod document;
 mod paths;
 mod resources;

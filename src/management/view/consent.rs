@@ -38,10 +38,9 @@ pub(super) struct ConsentDetails {
     scopes: Option<String>,
     /// The separator of scopes in requests: a space or a comma.
     scope_separator: String,
-    /// A refresh token that starts the grant without a login.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    refresh_token: Option<Redacted>,
+    /// The refresh token. The token store holds it, and the definition may have one that starts the
+    /// grant without a login.
+    refresh_token: Redacted,
     /// The page at which a person consents. In the query of each URL, only the values of well-known
     /// parameters that are not secret are shown.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -142,6 +141,8 @@ impl ConsentDetails {
         let authorization_params = parameters("authorizationParams", authorization_params);
         let token_params = parameters("tokenParams", token_params);
         let refresh_params = parameters("refreshParams", refresh_params);
+        let refresh_token =
+            sources.redact_refresh_token(&path("refreshToken"), refresh_token.as_ref(), grant);
         let mut redact = |field: &str, secret| sources.redact(&path(field), secret);
         Self {
             grant: grant.to_string(),
@@ -152,9 +153,7 @@ impl ConsentDetails {
             client_auth: client_auth.map(|place| place.as_str()),
             scopes: scopes.clone(),
             scope_separator: scope_separator.to_string(),
-            refresh_token: refresh_token
-                .as_ref()
-                .map(|secret| redact("refreshToken", secret)),
+            refresh_token,
             authorization_url: shown(&endpoints.authorization_url),
             device_authorization_url: shown(&endpoints.device_authorization_url),
             token_url: disclosed_token_url(&endpoints.token_url),

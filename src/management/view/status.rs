@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::credential::oauth;
+use crate::credential::oauth::{self, ConnectionStatus, StatusName};
 use crate::credential::{ErrorCode, Reason};
 use crate::reflection::Exposure;
 
 /// The `google.rpc.Code` of a connection that an operator has to repair.
 const FAILED_PRECONDITION: i32 = 9;
+/// The `google.rpc.Code` of a connection whose client or consent is not accepted.
+const UNAUTHENTICATED: i32 = 16;
 
 /// A `google.rpc.Status`.
 #[derive(Clone, Default, Serialize, ToSchema)]
@@ -54,6 +56,38 @@ enum StatusDetail {
 }
 
 impl RpcStatus {
+    /// Converts the status of a connection, and the state of its grant if there is one.
+    pub(in crate::management) fn new(
+        status: &ConnectionStatus,
+        grant: Option<&oauth::GrantStatus>,
+    ) -> Self {
+        match status.name {
+            StatusName::NeedsConsent | StatusName::Revoked => Self::consent_required(status.reason),
+            StatusName::Connected => Self::default(),
+            StatusName::Unavailable | StatusName::Disabled => {
+                grant.map(Self::from_grant).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Returns the status of a connection without a valid consent. Its code does not depend on the
+    /// status reason, which differs from case to case.
+    fn consent_required(reason: Option<&'static str>) -> Self {
+        let reason = reason.map(|reason| format!(" ({reason})"));
+        let info = StatusDetail::ErrorInfo {
+            reason: "CONSENT_REQUIRED".to_owned(),
+            domain: "egressd",
+        };
+        Self {
+            code: UNAUTHENTICATED,
+            message: format!(
+                "there is no valid consent{}; run `egressd login`",
+                reason.unwrap_or_default()
+            ),
+            details: vec![info],
+        }
+    }
+
     /// Converts the state of a grant. While a token is valid, requests are served. So a failed
     /// refresh is not an error until the token expires.
     pub(in crate::management) fn from_grant(grant: &oauth::GrantStatus) -> Self {
@@ -82,12 +116,10 @@ impl RpcStatus {
     }
 
     fn from_failure(reason: Reason, retry_in: Option<Duration>) -> Self {
-        // The cause of a missing consent is its status reason, which differs from case to case.
-        let name = if matches!(reason, Reason::NeedsConsent(_)) {
-            "consent_required"
-        } else {
-            reason.cause().unwrap_or("internal")
-        };
+        if let Reason::NeedsConsent(reason) = reason {
+            return Self::consent_required(Some(reason.as_str()));
+        }
+        let name = reason.cause().unwrap_or("internal");
         let info = StatusDetail::ErrorInfo {
             reason: name.to_ascii_uppercase(),
             domain: "egressd",
@@ -120,7 +152,6 @@ fn rpc_code(reason: Reason) -> i32 {
     const RESOURCE_EXHAUSTED: i32 = 8;
     const INTERNAL: i32 = 13;
     const UNAVAILABLE: i32 = 14;
-    const UNAUTHENTICATED: i32 = 16;
     match reason {
         Reason::Timeout => DEADLINE_EXCEEDED,
         Reason::AddressRefused(_) => FAILED_PRECONDITION,

@@ -224,6 +224,7 @@ fn a_whole_connection() {
             "description": "Words",
             "deleteTime": "2026-01-02T03:04:05.678Z",
             "readOnly": true,
+            "status": "connected",
         })
     );
     assert_eq!(all[0]["connectionStatus"], json!({"code": 0}));
@@ -266,6 +267,14 @@ fn the_consent_of_a_person() {
     );
     let sources = &all[1]["credentialSources"];
     assert_eq!(sources["oauthUserConsent.refreshToken"], "env:PLANTED");
+    let mut stored = consent("canary");
+    stored.refresh_token = None;
+    let auth = Auth::OauthUserConsent(Arc::new(UserConsent::new(stored)));
+    let stored = shown(vec![with(auth, "canary")]);
+    let consent = &stored[0]["connectionDetails"]["http"]["oauthUserConsent"];
+    assert_eq!(consent["refreshToken"], "[redacted]");
+    let of_store = &stored[0]["credentialSources"]["oauthUserConsent.refreshToken"];
+    assert_eq!(of_store, "store:shared");
     assert_eq!(sources["oauthUserConsent.tokenParams.login_hint"], "inline");
 }
 

@@ -18,6 +18,7 @@ fn described_tools(routes: &[(&str, RouteDescription)]) -> Vec<Tool> {
         patterns: &patterns,
         descriptions: &descriptions,
         allow_slashes: false,
+        is_enabled: true,
     };
     routes.build_tools()
 }

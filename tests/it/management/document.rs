@@ -46,6 +46,11 @@ fn the_served_document_is_the_one_in_the_repository() {
 fn one_of_each(up: &Upstream, good: &TokenEndpoint, bad: &TokenEndpoint) -> Sidecar {
     let at = |id: &str| connection(id).allow("GET /{id}").allow("/a/").upstream(up);
     let secret = json!("0123456789abcdef");
+    let person = json!({
+        "client_id": "the-client", "token_url": "https://id.test/token",
+        "authorization_url": "https://id.test/authorize", "token_path": "/user",
+        "authorization_params": {"prompt": "a", "x": "y"}, "identity": {"answer": "/name"},
+    });
     Sidecar::with(at("open").header("X-Tenant", "a").header("X-Key", "b"))
         .with_connection(
             at("bearer")
@@ -61,6 +66,7 @@ fn one_of_each(up: &Upstream, good: &TokenEndpoint, bad: &TokenEndpoint) -> Side
                 .grant("extra_params", json!({"audience": "a", "x": "y"})),
         )
         .with_connection(at("bad").oauth(bad))
+        .with_connection(at("person").auth("oauth_user_consent", person))
         .with_connection(at("deleted").with_field("delete_time", json!("2026-01-02T03:04:05.5Z")))
         .start()
 }
@@ -75,7 +81,7 @@ fn responses_match_their_schemas() {
     Agent::connect(&sidecar).get("/bad/x").expect_status(502);
     let document = closed(read(&sidecar, "/openapi.json"));
     for id in [
-        "open", "bearer", "basic", "static", "good", "bad", "deleted",
+        "open", "bearer", "basic", "static", "good", "bad", "person", "deleted",
     ] {
         let answer = read(&sidecar, &format!("/v1/connections/{id}"));
         assert_conforms(&document, "/v1/connections/{connection_id}", "200", &answer);

@@ -41,6 +41,8 @@ pub struct ConnectionStatus {
     pub reason: Option<&'static str>,
     /// The time of the consent.
     pub connected_at: Option<Timestamp>,
+    /// The time of the last refresh, by any process.
+    pub refreshed_at: Option<Timestamp>,
     /// The stated end of the refresh token.
     pub refresh_token_expires_at: Option<Timestamp>,
 }
@@ -119,6 +121,7 @@ impl ConnectionStatus {
             name,
             reason,
             connected_at: None,
+            refreshed_at: None,
             refresh_token_expires_at: None,
         }
     }
@@ -158,6 +161,7 @@ impl Memory {
         };
         ConnectionStatus {
             connected_at: document.and_then(|document| document.connected_at()),
+            refreshed_at: document.and_then(|document| document.refreshed_at()),
             refresh_token_expires_at: document
                 .and_then(|document| document.refresh_token_expires_at()),
             ..status
