@@ -13,6 +13,8 @@ use serde::Serialize;
 
 use super::negotiation::{Representation, preferred_representation};
 use super::served_connections::ServedConnections;
+use crate::credential::Credentials;
+use crate::credential::oauth::StatusName;
 use crate::snapshot::ConnectionEntry;
 pub use cache::ListingCache;
 use route::ListedRoute;
@@ -20,17 +22,13 @@ pub(super) use template::FilledTemplate;
 use template::Template;
 
 #[derive(Serialize)]
-struct Listing<'a> {
-    connections: Vec<Listed<'a>>,
-}
-
-#[derive(Serialize)]
 struct Listed<'a> {
     id: &'a str,
     display_name: &'a str,
     description: &'a str,
     allowed_routes: Vec<ListedRoute<'a>>,
-    /// Shown only in the Markdown. The fields of the JSON document are a fixed contract.
+    /// Shown only in the Markdown. The fields of the JSON document are a fixed contract, of which
+    /// `status` is not here, because it changes while the configuration stays the same.
     #[serde(skip)]
     allow_encoded_slash: bool,
 }
@@ -41,6 +39,7 @@ pub(super) fn listing_response(
     headers: &HeaderMap,
     served: ServedConnections<'_>,
     cache: &ListingCache,
+    credentials: &Credentials,
 ) -> Response<FilledTemplate> {
     let representation = preferred_representation(headers.get_all(ACCEPT));
     let content_type = match representation {
@@ -49,7 +48,11 @@ pub(super) fn listing_response(
     };
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let template = cache.get_or_render(representation, served);
-    let mut response = Response::new(template.fill(host.unwrap_or("localhost")));
+    // In the order in which the template lists the connections of this generation.
+    let statuses = served.usable();
+    let statuses = statuses.map(|entry| credentials.connection_status(&entry.connection).name);
+    let filled = template.fill(host.unwrap_or("localhost"), statuses.collect());
+    let mut response = Response::new(filled);
     let fixed = HeaderValue::from_static;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, fixed(content_type));
@@ -61,15 +64,22 @@ pub(super) fn listing_response(
 }
 
 fn json(served: ServedConnections<'_>) -> Template {
-    let listing = Listing {
-        connections: served.usable().map(|entry| listed(entry)).collect(),
-    };
-    // Strings and lists always serialise, so the default is never used.
-    let text = serde_json::to_string(&listing).unwrap_or_default();
-    Template {
-        text,
-        ..Template::default()
+    let mut template = Template::new(StatusName::as_str);
+    template.text.push_str(r#"{"connections":["#);
+    for (at, entry) in served.usable().enumerate() {
+        if at > 0 {
+            template.text.push(',');
+        }
+        // Strings and lists always serialise, so the default is never used.
+        let object = serde_json::to_string(&listed(entry)).unwrap_or_default();
+        // The status is the last member, because it is inserted when the list is sent.
+        let members = object.strip_suffix('}').unwrap_or(&object);
+        template.text.extend([members, r#","status":""#]);
+        template.push_status(at);
+        template.text.push_str(r#""}"#);
     }
+    template.text.push_str("]}");
+    template
 }
 
 fn markdown(served: ServedConnections<'_>) -> Template {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method, Response};
 
 use super::accounting::ResponseProgress;
 use super::authorize::authorize;
@@ -129,10 +129,7 @@ impl ListenerService {
             match addressed.own_resource(served) {
                 Some(OwnResource::ConnectionList) => {
                     exchange.in_flight.refuse_over_limit()?;
-                    let listing = listing_response(&head.headers, served, &self.listener.listings);
-                    return Ok(PipelineOutcome::Listing(
-                        listing.map(|list| GeneratedBody::Filled(Box::new(list))),
-                    ));
+                    return Ok(self.list_connections(&head.headers, served));
                 }
                 Some(OwnResource::Mcp) => {
                     if let Some(server) = &worker.mcp {
@@ -182,6 +179,17 @@ impl ListenerService {
         };
         let response = forward(&permitted, body, &context, &mut exchange.request).await?;
         Ok(PipelineOutcome::Forwarded(response, slot))
+    }
+
+    /// Returns the list of connections, with their statuses now.
+    fn list_connections<'s>(
+        &self,
+        headers: &HeaderMap,
+        served: ServedConnections<'_>,
+    ) -> PipelineOutcome<'s> {
+        let credentials = &self.worker.shared.credentials;
+        let listing = listing_response(headers, served, &self.listener.listings, credentials);
+        PipelineOutcome::Listing(listing.map(|list| GeneratedBody::Filled(Box::new(list))))
     }
 
     /// Answers a request to `/mcp`.

@@ -99,11 +99,12 @@ mod tests {
         let markdown = |snapshot: &Snapshot| list(Representation::Markdown, snapshot);
         let first = Snapshot::new(Vec::new());
         let one = json(&first);
-        assert_eq!(one.fill("").next().unwrap(), r#"{"connections":[]}"#);
+        let whole = one.fill("", Box::default()).next().unwrap();
+        assert_eq!(whole, r#"{"connections":[]}"#);
         assert!(Arc::ptr_eq(&one, &json(&first)));
         let rendered = markdown(&first);
         for host in ["a.localhost", "b.localhost:1", "127.0.0.1"] {
-            let text = markdown(&first).fill(host).next().unwrap();
+            let text = markdown(&first).fill(host, Box::default()).next().unwrap();
             let begins = format!("The base URL of a connection is `http://{host}/");
             assert!(String::from_utf8_lossy(&text).contains(&begins), "{host}");
         }

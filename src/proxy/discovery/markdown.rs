@@ -9,6 +9,7 @@
 use super::Listed;
 use super::route::{ListedRoute, RouteObject};
 use super::template::Template;
+use crate::credential::oauth::StatusName;
 
 /// The instructions that follow the base URL.
 const HOW: &str = "Credentials are added to your requests: send none. Only the routes below are allowed. Any other request is refused with an `application/problem+json` document that gives the reason.\n\n\
@@ -17,7 +18,7 @@ The query is not restricted. Send paths in plain form: no `.` or `..` segments, 
 
 /// Renders the list, with gaps for the host that the agent uses.
 pub(super) fn render<'a>(connections: impl Iterator<Item = Listed<'a>>) -> Template {
-    let mut template = Template::default();
+    let mut template = Template::new(status_paragraph);
     let text = &mut template.text;
     text.push_str("# HTTP connections\n\nThe base URL of a connection is `http://");
     template.push_host();
@@ -26,18 +27,34 @@ pub(super) fn render<'a>(connections: impl Iterator<Item = Listed<'a>>) -> Templ
     template.push_host();
     template.text.push_str("/<id>/path`. ");
     template.text.push_str(HOW);
-    let mut none = true;
+    let mut count = 0;
     for connection in connections {
-        none = false;
-        render_one(&mut template, &connection);
+        render_one(&mut template, &connection, count);
+        count += 1;
     }
-    if none {
+    if count == 0 {
         template.text.push_str("\nThere are no connections.\n");
     }
     template
 }
 
-fn render_one(template: &mut Template, connection: &Listed<'_>) {
+/// Returns the paragraph that states a status other than the usual one.
+fn status_paragraph(status: StatusName) -> &'static str {
+    match status {
+        // Disabled connections are not listed.
+        StatusName::Connected | StatusName::Disabled => "",
+        StatusName::Unavailable => "Status: `unavailable`. Its requests are refused for now.\n\n",
+        StatusName::NeedsConsent => {
+            "Status: `needs_consent`. Its requests are refused until a person logs in. Do not retry.\n\n"
+        }
+        StatusName::Revoked => {
+            "Status: `revoked`. Its requests are refused until a person logs in. Do not retry.\n\n"
+        }
+    }
+}
+
+/// Renders the connection with this index in the list.
+fn render_one(template: &mut Template, connection: &Listed<'_>, index: usize) {
     let text = &mut template.text;
     text.push_str("\n## ");
     text.push_str(connection.id);
@@ -50,6 +67,8 @@ fn render_one(template: &mut Template, connection: &Listed<'_>) {
     template.push_host();
     let text = &mut template.text;
     text.extend(["/", connection.id, "`\n\n"]);
+    template.push_status(index);
+    let text = &mut template.text;
     push_quoted(text, connection.description);
     text.push_str(if connection.allow_encoded_slash {
         "Routes (`%2F` is allowed inside a segment here):\n\n"
@@ -157,7 +176,7 @@ mod tests {
 
     fn render<'a>(host: &str, connections: impl Iterator<Item = Listed<'a>>) -> String {
         let template: Arc<Template> = Arc::new(super::render(connections));
-        let mut filled = template.fill(host);
+        let mut filled = template.fill(host, Box::default());
         let pieces = std::iter::from_fn(|| filled.next());
         String::from_utf8(pieces.flatten().collect()).unwrap()
     }
