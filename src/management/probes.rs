@@ -4,6 +4,7 @@
 //! Readiness depends on this process alone. If it depended on a token endpoint, an outage of that
 //! endpoint would take the agent's other connections out of service too.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,9 +16,14 @@ use http::StatusCode;
 use super::listeners::distinct_listeners;
 use super::names::first_names;
 use super::{ApiContext, ApiState};
+use crate::credential::oauth::{ConnectionStatus, StatusName};
+use crate::domain::auth::GrantName;
 use crate::domain::{Auth, Ceilings};
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::MemoryUse;
+
+/// The number of grants that are listed, those that are not connected first.
+const MAX_GRANTS: usize = 50;
 
 /// Responds with 200: a process that can respond is alive.
 pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
@@ -57,6 +63,7 @@ pub(super) async fn readyz(
         let tokens = credential_summary(&snapshot, sources);
         let closed = exposed_summary(&snapshot, sources);
         report.add_fact("credentials", &format!("{tokens}{closed}"));
+        report_grants(&mut report, &snapshot, sources);
         for listener in distinct_listeners(&sources.listeners) {
             let name = format!("listener {}", listener.address);
             report.add_fact(&name, &listener.served());
@@ -132,6 +139,43 @@ fn credential_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
     }
     let (count, names) = (failing.len(), first_names(&failing));
     format!("tokens {total}, failing {count}: {names}")
+}
+
+/// Lists the grants that persons have consented to, with their status and their connections. They
+/// are facts: a missing consent of one connection must not take the others out of service.
+fn report_grants(report: &mut ProbeReport, snapshot: &Snapshot, sources: &ApiContext) {
+    let mut grants: BTreeMap<&GrantName, (ConnectionStatus, Vec<&str>)> = BTreeMap::new();
+    for entry in snapshot.entries().iter().filter(|entry| entry.is_live()) {
+        let connection = &entry.connection;
+        let Some(consent) = connection.auth.consent().filter(|_| connection.enabled) else {
+            continue;
+        };
+        // Connections that share a grant have the same status.
+        let status = || sources.credentials.connection_status(connection);
+        let grant = grants.entry(&consent.parameters().grant);
+        let (_, connections) = grant.or_insert_with(|| (status(), Vec::new()));
+        connections.push(connection.id.as_str());
+    }
+    if grants.is_empty() {
+        return;
+    }
+    let is_connected = |status: &ConnectionStatus| status.name == StatusName::Connected;
+    let all = grants.len();
+    let connected = grants.values().filter(|(status, _)| is_connected(status));
+    report.add_fact("grants", &format!("{all}, connected {}", connected.count()));
+    let mut listed: Vec<_> = grants.into_iter().collect();
+    // Stable, so the grants are in the order of their names otherwise.
+    listed.sort_by_key(|(_, (status, _))| is_connected(status));
+    for (grant, (status, connections)) in listed.into_iter().take(MAX_GRANTS) {
+        let reason = status.reason.map(|reason| format!(" ({reason})"));
+        let text = format!(
+            "{}{}: {}",
+            status.name.as_str(),
+            reason.unwrap_or_default(),
+            first_names(&connections)
+        );
+        report.add_fact(&format!("grant {grant}"), &text);
+    }
 }
 
 fn memory_summary(memory: MemoryUse) -> String {

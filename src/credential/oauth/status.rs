@@ -11,6 +11,8 @@ use crate::credential::unavailable::Reason;
 pub struct GrantStatus {
     /// The expiry of the cached token, on the system clock as it is set now.
     pub expires_at: Option<SystemTime>,
+    /// `true` if there is a token and it has no end.
+    pub is_endless: bool,
     /// The time at which a token was last obtained.
     pub last_refreshed: Option<SystemTime>,
     /// The failure since then, if the last fetch failed.
@@ -40,11 +42,13 @@ pub struct LastFailure {
 impl Grant {
     /// Returns the current state.
     pub fn status(&self) -> GrantStatus {
-        let left = self.valid_token().and_then(|token| token.stated_life());
+        let token = self.valid_token();
+        let left = token.as_ref().and_then(|token| token.stated_life());
         let counters = self.counters();
         let state = self.lock_state();
         GrantStatus {
             expires_at: left.and_then(|left| SystemTime::now().checked_add(left)),
+            is_endless: token.is_some() && left.is_none(),
             last_refreshed: state.obtained_at,
             last_failure: state.failure.as_ref().map(|failure| LastFailure {
                 reason: failure.error.reason,

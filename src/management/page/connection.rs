@@ -155,6 +155,7 @@ pub(super) fn body_bytes(activity: &ConnectionStats) -> Markup {
 fn token_lifetime(token: &TokenLifetime, now: Timestamp) -> Markup {
     match token {
         TokenLifetime::Fixed => html! { dd class="muted" { "fixed, does not expire" } },
+        TokenLifetime::Endless => html! { dd class="muted" { "has no end" } },
         TokenLifetime::NotNeeded => html! { dd class="muted" { "not needed" } },
         TokenLifetime::Obtained { expires, refreshed } => html! {
             dd { @if let Some(at) = expires { "expires " (time_ago(*at, now)) } @else { "no valid token" } }
@@ -217,6 +218,16 @@ fn connection_details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup 
                 dl class="facts" {
                     div { dt { "Base URL" } dd { code { (connection.base_url) } } }
                     div { dt { "Credential" } dd { code { (connection.auth.kind()) } } }
+                    div {
+                        dt { "Status" }
+                        dd {
+                            code { (shown.status.name.as_str()) }
+                            @if let Some(reason) = shown.status.reason { " (" (reason) ")" }
+                        }
+                    }
+                    @if let Some(at) = shown.status.connected_at {
+                        div { dt { "Consent" } dd { (time_ago(at, now)) } }
+                    }
                     div { dt { "Loaded" } dd { (time_ago(shown.entry.updated, now)) } }
                     @if let ConnectionState::Deleted(at) = shown.state {
                         div { dt { "Deleted" } dd { (time_ago(at, now)) } }

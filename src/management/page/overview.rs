@@ -1,15 +1,15 @@
 //! The content of the page, sampled at one instant. No type here can hold a secret, a header value
 //! or a byte that an upstream sent.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use jiff::Timestamp;
 
 use crate::credential::Reason;
-use crate::credential::oauth::GrantStatus;
-use crate::domain::Auth;
-use crate::management::ApiContext;
+use crate::credential::oauth::{ConnectionStatus, GrantStatus, StatusName};
+use crate::domain::{Auth, ConnectionId};
 use crate::management::view::to_timestamp;
+use crate::management::{ApiContext, records};
 use crate::reflection::Exposure;
 use crate::snapshot::{ConnectionEntry, Snapshot};
 use crate::telemetry::ConnectionStats;
@@ -17,6 +17,7 @@ use crate::telemetry::ConnectionStats;
 /// One connection and its state.
 pub(super) struct ConnectionOverview<'a> {
     pub(super) entry: &'a ConnectionEntry,
+    pub(super) status: ConnectionStatus,
     pub(super) state: ConnectionState,
     pub(super) token: TokenLifetime,
     pub(super) activity: ConnectionStats,
@@ -30,6 +31,8 @@ pub(super) enum ConnectionState {
     Exposed(Exposure),
     /// No token can be obtained. Requests are refused.
     Failing(TokenFailure),
+    /// A person has to log in. Requests are refused.
+    NeedsConsent(MissingConsent),
     /// No new token can be obtained. The old one is still valid, so requests are served.
     NotRenewed(TokenFailure),
     Ok,
@@ -46,12 +49,34 @@ pub(super) struct TokenFailure {
     pub(super) next: Option<Timestamp>,
 }
 
+/// A connection without a valid consent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MissingConsent {
+    pub(super) connection: ConnectionId,
+    pub(super) reason: Option<&'static str>,
+    /// `true` if a person has logged out.
+    pub(super) is_revoked: bool,
+}
+
+impl Display for MissingConsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = self.reason.unwrap_or("unknown");
+        let id = &self.connection;
+        write!(
+            f,
+            "there is no valid consent ({reason}): run `egressd login {id}`"
+        )
+    }
+}
+
 /// The validity of a connection's credential.
 pub(super) enum TokenLifetime {
     /// The credential is part of the configuration and does not expire.
     Fixed,
     /// The connection has no credential.
     NotNeeded,
+    /// A person consented to a token without an end.
+    Endless,
     /// The token endpoint sets the expiry.
     Obtained {
         expires: Option<Timestamp>,
@@ -76,20 +101,27 @@ pub(super) fn connections<'a>(
 impl<'a> ConnectionOverview<'a> {
     fn new(sources: &ApiContext, entry: &'a ConnectionEntry) -> Self {
         let connection = &entry.connection;
-        let status = sources.credentials.grant_status(connection);
-        let status = status.as_ref();
+        let status = records::connection_status(entry, &sources.credentials);
+        let grant = sources.credentials.grant_status(connection);
+        let grant = grant.as_ref();
+        let refreshed = grant.and_then(|grant| to_timestamp(grant.last_refreshed?));
         Self {
             entry,
+            status,
             state: match sources.credentials.exposure(entry.key) {
                 // A deleted connection refuses all requests anyway, and is shown as deleted.
                 Some(exposure) if entry.is_live() => ConnectionState::Exposed(exposure),
-                _ => ConnectionState::new(entry, status),
+                _ => ConnectionState::new(entry, &status, grant),
             },
             token: match connection.auth {
+                Auth::OauthUserConsent(_) if grant.is_some_and(|grant| grant.is_endless) => {
+                    TokenLifetime::Endless
+                }
                 Auth::OauthClientCredentials(_) | Auth::OauthUserConsent(_) => {
                     TokenLifetime::Obtained {
-                        expires: status.and_then(|status| to_timestamp(status.expires_at?)),
-                        refreshed: status.and_then(|status| to_timestamp(status.last_refreshed?)),
+                        expires: grant.and_then(|grant| to_timestamp(grant.expires_at?)),
+                        // Another process may have refreshed the grant.
+                        refreshed: status.refreshed_at.or(refreshed),
                     }
                 }
                 Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) => {
@@ -105,17 +137,33 @@ impl<'a> ConnectionOverview<'a> {
 }
 
 impl ConnectionState {
-    fn new(entry: &ConnectionEntry, status: Option<&GrantStatus>) -> Self {
+    fn new(
+        entry: &ConnectionEntry,
+        status: &ConnectionStatus,
+        grant: Option<&GrantStatus>,
+    ) -> Self {
         if let Some(at) = entry.delete_time() {
             return Self::Deleted(at);
         }
         if !entry.connection.enabled {
             return Self::Disabled;
         }
-        let Some((status, last)) = status.and_then(|s| Some((s, s.last_failure.as_ref()?))) else {
+        let missing = |is_revoked| {
+            Self::NeedsConsent(MissingConsent {
+                connection: entry.connection.id.clone(),
+                reason: status.reason,
+                is_revoked,
+            })
+        };
+        match status.name {
+            StatusName::NeedsConsent => return missing(false),
+            StatusName::Revoked => return missing(true),
+            StatusName::Connected | StatusName::Unavailable | StatusName::Disabled => {}
+        }
+        let Some((grant, last)) = grant.and_then(|g| Some((g, g.last_failure.as_ref()?))) else {
             return Self::Ok;
         };
-        let next = status
+        let next = grant
             .retry_in
             .map(|wait| Timestamp::now().checked_add(wait));
         let failure = TokenFailure {
@@ -125,7 +173,7 @@ impl ConnectionState {
             next: next.and_then(Result::ok),
         };
         // The expiry is that of a token which is still valid.
-        if status.expires_at.is_some() {
+        if grant.expires_at.is_some() || grant.is_endless {
             Self::NotRenewed(failure)
         } else {
             Self::Failing(failure)
@@ -137,10 +185,11 @@ impl ConnectionState {
     pub(super) fn rank(&self) -> u8 {
         match self {
             Self::Exposed(_) | Self::Failing(_) => 0,
-            Self::NotRenewed(_) => 1,
-            Self::Ok => 2,
-            Self::Disabled => 3,
-            Self::Deleted(_) => 4,
+            Self::NeedsConsent(_) => 1,
+            Self::NotRenewed(_) => 2,
+            Self::Ok => 3,
+            Self::Disabled => 4,
+            Self::Deleted(_) => 5,
         }
     }
 
@@ -149,6 +198,8 @@ impl ConnectionState {
         match self {
             Self::Exposed(_) => ("bad", "credential exposed"),
             Self::Failing(_) => ("bad", "credential failing"),
+            Self::NeedsConsent(missing) if missing.is_revoked => ("bad", "revoked"),
+            Self::NeedsConsent(_) => ("bad", "needs consent"),
             Self::NotRenewed(_) => ("warn", "token not renewed"),
             Self::Ok => ("ok", "ok"),
             Self::Disabled => ("off", "disabled"),
@@ -161,6 +212,7 @@ impl ConnectionState {
     pub(super) fn fault(&self) -> Option<(&dyn Display, Option<&TokenFailure>)> {
         match self {
             Self::Exposed(exposure) => Some((exposure, None)),
+            Self::NeedsConsent(missing) => Some((missing, None)),
             Self::Failing(failure) | Self::NotRenewed(failure) => {
                 Some((&failure.reason, Some(failure)))
             }

@@ -156,11 +156,12 @@ impl PageContent<'_> {
         };
         // The numbers are those of `ConnectionState::rank`.
         nonzero_counts(&[
-            (count(2), "", "ok"),
+            (count(3), "", "ok"),
             (count(0), "bad", "failing"),
-            (count(1), "warn", "not renewed"),
-            (count(3), "", "disabled"),
-            (count(4), "", "deleted"),
+            (count(1), "bad", "without a consent"),
+            (count(2), "warn", "not renewed"),
+            (count(4), "", "disabled"),
+            (count(5), "", "deleted"),
         ])
     }
 

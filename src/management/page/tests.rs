@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::overview::{ConnectionOverview, ConnectionState, TokenFailure, TokenLifetime};
+use super::overview::{
+    ConnectionOverview, ConnectionState, MissingConsent, TokenFailure, TokenLifetime,
+};
 use super::template::PageContent;
 use super::{SCRIPT, STYLE};
 use crate::config::{Environment, SettingsOverrides, Text, load_texts};
+use crate::credential::oauth::{ConnectionStatus, StatusName};
 use crate::credential::{ErrorCode, Reason};
 use crate::domain::{Ceilings, ConnectionId};
 use crate::reflection::Exposure;
@@ -50,6 +53,7 @@ fn compile(definitions: Vec<Text>) -> Snapshot {
 fn quiet(entry: &ConnectionEntry) -> ConnectionOverview<'_> {
     ConnectionOverview {
         entry,
+        status: ConnectionStatus::CONNECTED,
         state: ConnectionState::Ok,
         token: TokenLifetime::NotNeeded,
         activity: ConnectionStats::default(),
@@ -155,6 +159,68 @@ fn every_state_has_a_label_and_a_reason() {
         assert!(html.contains(words), "{words}\n{html}");
     }
     assert_eq!(html.matches("href=\"#c-").count(), 3, "{html}");
+}
+
+fn without_consent<'a>(
+    entry: &'a ConnectionEntry,
+    reason: &'static str,
+    is_revoked: bool,
+) -> ConnectionOverview<'a> {
+    let status = ConnectionStatus {
+        name: StatusName::NeedsConsent,
+        reason: Some(reason),
+        ..ConnectionStatus::CONNECTED
+    };
+    let consent = MissingConsent {
+        connection: entry.connection.id.clone(),
+        reason: Some(reason),
+        is_revoked,
+    };
+    ConnectionOverview {
+        status,
+        state: ConnectionState::NeedsConsent(consent),
+        ..quiet(entry)
+    }
+}
+
+#[test]
+fn a_missing_consent_names_the_command() {
+    let snapshot = compile(vec![
+        definition("person", "Person", 1),
+        definition("left", "Left", 1),
+        definition("wide", "Wide", 1),
+    ]);
+    let [person, left, wide] = snapshot.entries() else {
+        panic!("three connections");
+    };
+    let reduced = ConnectionOverview {
+        status: ConnectionStatus {
+            reason: Some("scope_reduced"),
+            connected_at: Some(moment(-7200)),
+            ..ConnectionStatus::CONNECTED
+        },
+        token: TokenLifetime::Endless,
+        ..quiet(wide)
+    };
+    let shown = vec![
+        without_consent(person, "never_connected", false),
+        without_consent(left, "logged_out", true),
+        reduced,
+    ];
+    let html = render(shown, ConnectionStats::default());
+    for words in [
+        ">2 without a consent</span>",
+        ">needs consent</span>",
+        ">revoked</span>",
+        "there is no valid consent (never_connected): run `egressd login person`",
+        "<code>needs_consent</code> (logged_out)</dd>",
+        "<dt>Status</dt><dd><code>connected</code> (scope_reduced)</dd>",
+        "<dt>Consent</dt><dd><time datetime=\"2026-03-04T12:03:22Z\"",
+        ">has no end</dd>",
+    ] {
+        assert!(html.contains(words), "{words}\n{html}");
+    }
+    assert_eq!(html.matches("href=\"#c-").count(), 2, "{html}");
 }
 
 #[test]

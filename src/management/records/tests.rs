@@ -36,6 +36,7 @@ fn values(fields: &[FieldSpec], record: &impl Record) -> BTreeMap<&'static str, 
 fn failed() -> Grant {
     Grant {
         expires_at: None,
+        is_endless: false,
         last_refreshed: None,
         last_failure: Some(LastFailure {
             reason: Reason::Refused(ErrorCode::InvalidClient),

@@ -162,6 +162,41 @@ impl World {
             assert_clean(CANARIES, target, reply.text().as_bytes());
         }
     }
+
+    /// Checks that agents, the probe and the page show this status.
+    fn check_overviews(&self, status: &str, reason: &str, label: &str) {
+        let mut agent = Agent::connect_to(self.agents);
+        let listed = agent.get("/").expect_status(200).json();
+        let rows = listed["connections"].as_array().unwrap().iter();
+        let rows: Vec<_> = rows
+            .map(|row| (row["id"].as_str(), row["status"].as_str()))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                (Some("fixed"), Some("connected")),
+                (Some("person"), Some(status))
+            ]
+        );
+        let accept = [("Accept", "text/markdown")];
+        let markdown = agent
+            .request("GET", "/", &accept, b"")
+            .expect_status(200)
+            .text();
+        let line = format!("\nStatus: `{status}`. ");
+        assert_eq!(
+            markdown.contains(&line),
+            status != "connected",
+            "{markdown}"
+        );
+        let ready = self.ask("/readyz?verbose").expect_status(200).text();
+        let grant = format!("\n[i]grant shared: {status}{reason}: person\n");
+        assert!(ready.contains(&grant), "{ready}");
+        let page = self.ask("/").expect_status(200).text();
+        assert!(page.contains(&format!(">{label}</span>")), "{page}");
+        let shown = format!("<code>{status}</code>{reason}</dd>");
+        assert!(page.contains(&shown), "{page}");
+    }
 }
 
 fn time(connection: &Value, field: &str) -> jiff::Timestamp {
@@ -201,6 +236,7 @@ fn the_status_follows_the_token_store() {
     assert_eq!(sources["oauthUserConsent.refreshToken"], "store:shared");
     assert_eq!(world.names("filter=status%3Dneeds_consent"), ["person"]);
     world.check_answers(&person);
+    world.check_overviews("needs_consent", " (never_connected)", "needs consent");
 
     let before = jiff::Timestamp::now().as_millisecond();
     world.log_in();
@@ -218,12 +254,14 @@ fn the_status_follows_the_token_store() {
     assert_eq!(lives, [3600, 86400], "{person}");
     assert_eq!(world.names("filter=connectedTime%3A*"), ["person"]);
     world.check_answers(&person);
+    world.check_overviews("connected", "", "ok");
 
     assert_eq!(world.run("logout", &["--local", "person"]).0, Some(0));
     let person = world.wait_for("revoked");
     assert_eq!(person["statusReason"], "logged_out");
     consent_required(&person);
     world.check_answers(&person);
+    world.check_overviews("revoked", " (logged_out)", "revoked");
     world.running.terminate();
     assert_eq!(world.running.wait_for_exit(), Some(0));
 }
