@@ -194,8 +194,9 @@ class Agent:
         return seen
 
     def hold(self):
-        """Holds as many sockets as the listener accepts, and opens new ones as they end."""
-        port, held, opened = self.plan["port"], [], 0
+        """Holds as many sockets as the listener and its queue accept, and opens new ones as they end.
+        Prints a line once it has all, or the queue is full."""
+        port, held, opened, told = self.plan["port"], [], 0, False
         deadline = time.monotonic() + self.plan["seconds"]
         while time.monotonic() < deadline:
             for one in list(held):
@@ -207,22 +208,26 @@ class Agent:
                 except OSError:
                     one.close()
                     held.remove(one)
-            while len(held) < self.plan["count"]:
+            is_full = False
+            while len(held) < self.plan["count"] and not is_full:
                 one = socket.socket()
-                one.settimeout(1)
+                one.settimeout(0.2)
                 try:
                     one.connect(("127.0.0.1", port))
                     one.send(b"GET /")
-                except OSError:
+                except TimeoutError:
                     one.close()
-                    if opened:
-                        return {"opened": opened}
-                    break
+                    is_full = True
+                    continue
+                except OSError:  # the login has ended
+                    one.close()
+                    return {"opened": opened}
                 one.setblocking(False)
                 held.append(one)
                 opened += 1
-                if opened == self.plan["count"]:
-                    print("held", flush=True)
+            if not told:
+                print("held", flush=True)
+                told = True
             time.sleep(0.005)
         return {"opened": opened}
 

@@ -39,7 +39,7 @@ START_LINK = re.compile(r"http://127\.0\.0\.1:\d+/start/[\w-]+")
 QUESTION = r"Store this grant\?.*\[y/N\]"
 # Who opens the start link of the opener first, and what the other one does: three logins of each.
 ROUNDS = [f"{what}-{number}" for what in ("first", "first-then-both", "second", "second-at-the-question") for number in range(3)]
-HELD = 32  # sockets of the agent, twice as many as a login accepts
+HELD_SECONDS = 60  # the timeout of a login whose sockets are held, the shortest one
 # What Linux shows of the processes of other users.
 PUBLIC = {"cmdline", "status", "mountinfo", "wchan"}
 LISTENER = {"Sec-Fetch-Mode": "navigate"}
@@ -50,7 +50,7 @@ class Attacked:
 
     def __init__(self, world, modules):
         self.world, self.provider = world, Provider(world, modules, 600)
-        names = [*ROUNDS, "guessed", "held", "replayed", "device", "pasted"]
+        names = [*ROUNDS, "guessed", "held", "flooded", "replayed", "device", "pasted"]
         for name in names:
             definition = self.provider.definition(client_id="egressd-secret", client_secret={"file": "../secrets/client-secret"})
             world.file(f"connections/{name}.json", json.dumps({"connection_details": {"http": {
@@ -245,21 +245,22 @@ def judge_guesses(tally, attacked, count):
           f"{sum(guesses['states'].values())} values of state guessed")
 
 
-def judge_held(tally, attacked):
-    """The agent holds all sockets while the person logs in."""
-    login = attacked.login("held", "--no-browser")
+def judge_held(tally, attacked, name, sockets, wanted):
+    """The agent holds all sockets while the person logs in. Some more than a login accepts make the
+    browser wait; so many that its time is over end the login."""
+    login = attacked.login(name, "--no-browser", "--timeout", str(HELD_SECONDS))
     login.read_until(START_LINK.pattern)
     browser = PersonsBrowser(attacked, attacked.link(login))
-    agent = attacked.agent("hold", port=int(browser.netloc.rpartition(":")[2]), seconds=250, count=HELD)
+    port = int(browser.netloc.rpartition(":")[2])
+    agent = attacked.agent("hold", port=port, seconds=4 * HELD_SECONDS, count=sockets)
     agent.stdout.readline()
     began = time.monotonic()
     if browser.open() == 302:
         browser.send(browser.consent())
     took = time.monotonic() - began
-    claim_end(tally, attacked, login, [0, 1])
-    code = attacked.exits[-1][1]
-    tally.claim("held: a login that fails suggests --paste", code == 0 or "--paste" in login.shown, login.shown)
-    print(f"held: the login ended with {code}, the browser waited for {took:.1f} s; the agent opened {result(agent)['opened']} sockets")
+    claim_end(tally, attacked, login, [wanted])
+    tally.claim(f"{name}: a login that fails suggests --paste", wanted == 0 or "--paste" in login.shown, login.shown)
+    print(f"{name}: the login ended with {wanted}, the browser waited for {took:.1f} s; the agent opened {result(agent)['opened']} sockets")
 
 
 def judge_replay(tally, attacked):
@@ -360,7 +361,8 @@ def main():
         attacked = Attacked(world, modules)
         judge_links(tally, attacked)
         judge_guesses(tally, attacked, count)
-        judge_held(tally, attacked)
+        judge_held(tally, attacked, "held", 32, 0)
+        judge_held(tally, attacked, "flooded", 500, 1)
         judge_replay(tally, attacked)
         judge_other_flows(tally, attacked)
         judge_serve(tally, attacked)
