@@ -205,6 +205,11 @@ pub(super) async fn list_connection_types(
 /// without a lookup. `what` names the id in the error.
 pub(super) fn parse_id(raw: &str, what: &str) -> Result<ConnectionId, ApiError> {
     let text = decoded(raw.as_bytes());
+    if text.contains(&b':') {
+        // `connections/crm:undelete` names a custom method (AIP-136).
+        let message = "unknown method: no resource has methods after a `:`";
+        return Err(ApiError::new(ErrorStatus::NotFound, message));
+    }
     std::str::from_utf8(&text)
         .ok()
         .and_then(|text| ConnectionId::parse(text).ok())

@@ -86,6 +86,9 @@ fn hostile_ids_are_refused() {
         ("/crm", 404),
         ("", 404),
         ("crn", 404),
+        // A method, as other APIs have.
+        ("crm:startConsent", 404),
+        ("crm%3AstartConsent", 404),
     ] {
         let name = if status == 400 {
             "INVALID_ARGUMENT"
