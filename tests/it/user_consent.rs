@@ -4,7 +4,10 @@
 //! The provider accepts each refresh token once, except where a test states otherwise.
 
 mod answers;
+mod endings;
 mod files;
+mod interruptions;
 mod sharing;
 mod store_faults;
+mod uses;
 mod world;

@@ -87,6 +87,11 @@ impl ConsentProvider {
         lock(&self.state).faults.push_back(fault);
     }
 
+    /// Ends a grant, as a person does in the settings of the account.
+    pub(crate) fn revoke(&self, grant: &str) {
+        lock(&self.state).grant(grant).is_revoked = true;
+    }
+
     /// Returns the refresh tokens that were sent, in order.
     pub(crate) fn sent(&self) -> Vec<String> {
         let calls = (0..self.endpoint.calls()).map(|n| self.endpoint.call(n));

@@ -362,6 +362,12 @@ impl Serving {
         let events = self.log.events.lock();
         events.unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Ends the process with SIGKILL.
+    pub(super) fn kill(mut self) {
+        self.running.signal("KILL");
+        assert_eq!(self.running.wait_for_exit(), None);
+    }
 }
 
 impl Log {
