@@ -6,20 +6,24 @@
 mod world;
 
 use std::fs;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::client::{navigate, send, split_link};
 use super::process::Opened;
-use crate::support::Agent;
+use crate::support::{Agent, PATIENCE};
 use world::{
     ACCESS, ACCOUNT, CLIENT_SECRET, CODE, DEVICE_CODE, ID_TOKEN, PlantedWorld, REFRESH, USER_CODE,
 };
 
 /// The paths that an agent or an operator can read at a listener of `serve`.
-const PATHS: [&str; 17] = [
+const PATHS: [&str; 19] = [
     "/",
+    "/user",
+    "/reflect",
     "/livez",
     "/readyz?verbose",
     "/metrics",
@@ -46,20 +50,26 @@ fn no_flow_of_a_consent_shows_a_secret() {
     let mut serve = world.inner.program.start(&["--log-level", "trace"]);
     let (agents, operators) = serve.addresses();
     let pid = serve.id();
-    ask_everything(&world, pid, agents, operators);
+    let mut further = serve.heard.iter().filter_map(|line| {
+        let address = line.split_once("agents connect to ")?.1;
+        address.split(' ').next()?.parse().ok()
+    });
+    let rooted = further.find(|address| *address != agents).unwrap();
+    let listeners = [agents, rooted, operators];
+    ask_everything(&world, pid, &listeners);
     by_browser(&world);
     wait_for(agents, 200);
-    ask_everything(&world, pid, agents, operators);
+    ask_everything(&world, pid, &listeners);
     world.gather_files();
     // A refresh because of a 401.
     assert_eq!(Agent::connect_to(agents).get("/api/expire").status, 200);
-    ask_everything(&world, pid, agents, operators);
+    ask_everything(&world, pid, &listeners);
     world.gather_files();
     run_commands(&world);
     by_device(&world);
     by_paste(&world);
     by_import(&world);
-    ask_everything(&world, pid, agents, operators);
+    ask_everything(&world, pid, &listeners);
     world.gather_files();
     let ended = world.inner.run("logout", &["api"]);
     assert_eq!(ended.exit, Some(0), "{ended:?}");
@@ -69,7 +79,7 @@ fn no_flow_of_a_consent_shows_a_secret() {
         &[],
     );
     wait_for(agents, 403);
-    ask_everything(&world, pid, agents, operators);
+    ask_everything(&world, pid, &listeners);
     world.gather_files();
     let (exit, access, problems) = serve.stop_and_collect();
     assert_eq!(exit, Some(0));
@@ -91,26 +101,18 @@ fn no_flow_of_a_consent_shows_a_secret() {
 }
 
 /// Waits until a request of the agent gets this status.
-fn wait_for(agents: std::net::SocketAddr, status: u16) {
-    let end = std::time::Instant::now() + crate::support::PATIENCE;
+fn wait_for(agents: SocketAddr, status: u16) {
+    let end = Instant::now() + PATIENCE;
     while Agent::connect_to(agents).get("/api/user").status != status {
-        assert!(
-            std::time::Instant::now() < end,
-            "it never answered {status}"
-        );
+        assert!(Instant::now() < end, "it never answered {status}");
     }
 }
 
 /// Gathers the answers of all listeners, those to MCP messages, and what other processes see.
-fn ask_everything(
-    world: &PlantedWorld,
-    pid: u32,
-    agents: std::net::SocketAddr,
-    operators: std::net::SocketAddr,
-) {
-    for address in [agents, operators] {
+fn ask_everything(world: &PlantedWorld, pid: u32, listeners: &[SocketAddr]) {
+    for address in listeners {
         for path in PATHS {
-            let mut agent = Agent::connect_to(address);
+            let mut agent = Agent::connect_to(*address);
             agent.get(path);
             world.gather(&format!("the answer to {path}"), agent.received(), &[]);
         }
@@ -131,7 +133,7 @@ fn ask_everything(
             ("Content-Type", "application/json"),
             ("Accept", "application/json, text/event-stream"),
         ];
-        let mut agent = Agent::connect_to(agents);
+        let mut agent = Agent::connect_to(listeners[0]);
         let reply = agent.request("POST", "/mcp", &fields, message.to_string().as_bytes());
         assert_eq!(reply.status, 200, "{reply:?}");
         world.gather("the answer to an MCP message", agent.received(), &[]);

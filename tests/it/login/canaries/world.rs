@@ -70,6 +70,10 @@ impl PlantedWorld {
         http["base_url"] = json!(format!("https://{}", inner.provider.address()));
         http["allowed_routes"] = json!(["GET /user", "GET /reflect", "GET /expire"]);
         fs::write(&file, definition.to_string()).unwrap();
+        let file = inner.program.path("egressd.yaml");
+        let mut settings: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        settings["proxy"]["listeners"] = json!([{"listen": ["127.0.0.1:0"], "connection": "api"}]);
+        fs::write(&file, settings.to_string()).unwrap();
         // `login` would create it, but the hardened process expects it at its start.
         fs::create_dir_all(inner.program.path("store/tokens")).unwrap();
         set_mode(&inner.program.path("store/tokens"), 0o700);
