@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -18,14 +18,7 @@ fn program(kind: &str, credential: Value) -> Program {
 }
 
 fn command(program: &Program, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
-    command
-        .args(["login", "--config"])
-        .arg(program.path("egressd.yaml"))
-        .args(arguments)
-        .arg("api")
-        .stdin(Stdio::null());
-    command
+    program.other_command("login", &[arguments, &["api"]].concat())
 }
 
 #[test]

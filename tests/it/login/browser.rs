@@ -7,7 +7,6 @@ use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustix::process::Signal;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -231,8 +230,7 @@ fn all_sockets_can_be_held_for_a_short_time_only() {
         .collect();
     assert_eq!(navigate(authority, start, "").status, 302);
     drop(held);
-    login.signal(Signal::INT);
-    assert_eq!(login.end().exit, Some(1));
+    login.interrupt();
 }
 
 #[test]
@@ -260,8 +258,7 @@ fn a_signal_closes_the_listener_and_leaves_no_file() {
     let world = LoginWorld::new(&json!({}));
     let mut login = world.login(&[]);
     let opened = login.open();
-    login.signal(Signal::INT);
-    assert_eq!(login.end().exit, Some(1));
+    login.interrupt();
     assert!(TcpStream::connect(&opened.authority).is_err());
     let store = fs::read_dir(world.program.path("store/tokens")).unwrap();
     let names: Vec<_> = store.map(|entry| entry.unwrap().file_name()).collect();
@@ -364,8 +361,7 @@ fn a_machine_without_the_address_of_the_redirect_uri() {
     for removed in ["127.0.0.1/8", "::1/128"] {
         let mut login = Process::on_terminal(&without_address(&world, removed));
         login.wait_for_line("http://localhost:");
-        login.signal(Signal::INT);
-        assert_eq!(login.end().exit, Some(1));
+        login.interrupt();
     }
 }
 
@@ -385,7 +381,6 @@ fn the_choice_of_accounts_is_asked_for() {
         assert_eq!(sent.len(), 1, "{sent:?}");
         assert_eq!(sent[0].1, prompt);
         assert_eq!(opened.parameter("a").as_deref(), Some("b"));
-        login.signal(Signal::INT);
-        assert_eq!(login.end().exit, Some(1));
+        login.interrupt();
     }
 }

@@ -36,8 +36,7 @@ fn finish(mut login: Process, record: &Path, before: &[&str]) -> String {
     assert_eq!(navigate(authority, start, "").status, 302);
     login.wait_for_line("a browser opens; if it does not, open this link:");
     assert_eq!(login.wait_for_line("http://"), *link);
-    login.signal(rustix::process::Signal::INT);
-    assert_eq!(login.end().exit, Some(1));
+    login.interrupt();
     environment.to_owned()
 }
 

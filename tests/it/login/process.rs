@@ -127,6 +127,17 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Interrupts a login that waits, and checks that it ends.
+    pub(super) fn interrupt(self) {
+        self.signal(Signal::INT);
+        let ended = self.end();
+        assert_eq!(ended.exit, Some(1), "{ended:?}");
+        assert!(
+            ended.err.contains("interrupted; nothing was stored"),
+            "{ended:?}"
+        );
+    }
+
     /// Waits for the end.
     pub(super) fn end(mut self) -> Ended {
         self.err.read_to_string(&mut self.heard).unwrap();

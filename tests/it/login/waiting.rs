@@ -32,3 +32,15 @@ fn a_login_ends_after_its_timeout() {
     assert!(ended.err.contains("--timeout"), "{ended:?}");
     assert!(held_ended.err.contains("use --paste"), "{held_ended:?}");
 }
+
+#[test]
+fn a_login_that_waits_leaves_no_core_file() {
+    let world = LoginWorld::new(&json!({}));
+    let mut login = world.login(&[]);
+    login.open();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", login.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core"));
+    let values: Vec<_> = core.unwrap().split_whitespace().skip(4).take(2).collect();
+    assert_eq!(values, ["0", "0"]);
+    login.interrupt();
+}

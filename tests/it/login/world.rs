@@ -1,7 +1,7 @@
 //! A connection that needs a consent, with its provider and its token store.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::slice;
 
 use serde_json::{Value, json};
@@ -76,14 +76,7 @@ impl LoginWorld {
 
     /// Returns `egressd COMMAND --config …` with these arguments.
     pub(super) fn command(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
-        command
-            .arg(name)
-            .arg("--config")
-            .arg(self.program.path("egressd.yaml"))
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
+        self.program.other_command(name, arguments)
     }
 
     /// Starts a login on a terminal, without a browser.

@@ -83,12 +83,17 @@ impl Program {
 
     /// Starts `egressd serve` with `--config` and these flags.
     pub(crate) fn command(&self, flags: &[&str]) -> Command {
+        self.other_command("serve", flags)
+    }
+
+    /// Returns `egressd COMMAND` with `--config` and these arguments.
+    pub(crate) fn other_command(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
         command
-            .arg("serve")
+            .arg(name)
             .arg("--config")
-            .arg(self.files.path().join("egressd.yaml"))
-            .args(flags)
+            .arg(self.path("egressd.yaml"))
+            .args(arguments)
             .stdin(Stdio::null());
         command
     }
