@@ -21,6 +21,11 @@ const GRANT_TYPE: &[u8] = b"urn:ietf:params:oauth:grant-type:device_code";
 /// The longest time for which a person is waited for.
 const MAX_WAIT: Duration = Duration::from_secs(30 * 60);
 
+/// Error codes of a person who denied the consent. The second one is Microsoft's.
+const DENIED: [&str; 2] = ["access_denied", "authorization_declined"];
+/// Error codes of a device code that has expired.
+const EXPIRED: [&str; 2] = ["expired_token", "code_expired"];
+
 /// The answer to a device authorization request.
 struct DeviceAuthorization {
     device_code: Zeroizing<String>,
@@ -142,8 +147,10 @@ fn poll_outcome(failure: &TokenFailure) -> Option<PollOutcome> {
         TokenFailure::Answer(answer) => match answer.error_text.as_deref() {
             Some("authorization_pending") => Some(PollOutcome::Pending),
             Some("slow_down") => Some(PollOutcome::SlowDown),
-            Some(_) => None,
-            None => match answer.class {
+            Some(code) if DENIED.contains(&code) || EXPIRED.contains(&code) => None,
+            // At a status of 500 and above, another code is that of a server in trouble, and states
+            // nothing about the consent.
+            Some(_) | None => match answer.class {
                 AnswerClass::Limited | AnswerClass::Ambiguous => Some(PollOutcome::NetworkError),
                 AnswerClass::Success | AnswerClass::ConsentEnded | AnswerClass::Refused => None,
             },
@@ -154,9 +161,8 @@ fn poll_outcome(failure: &TokenFailure) -> Option<PollOutcome> {
 fn device_failure(failure: TokenFailure) -> LoginFailure {
     if let TokenFailure::Answer(answer) = &failure {
         match answer.error_text.as_deref() {
-            // The second code is Microsoft's.
-            Some(code @ ("access_denied" | "authorization_declined")) => return denied(code),
-            Some("expired_token" | "code_expired") => {
+            Some(code) if DENIED.contains(&code) => return denied(code),
+            Some(code) if EXPIRED.contains(&code) => {
                 return LoginFailure::refused(
                     "the code has expired; nothing was stored; run the command again",
                 );
@@ -171,8 +177,12 @@ fn device_failure(failure: TokenFailure) -> LoginFailure {
 mod tests {
     use std::time::Duration;
 
-    use super::{PollOutcome, parse_authorization, poll_outcome};
+    use http::StatusCode;
+
+    use super::{DENIED, EXPIRED, PollOutcome, parse_authorization, poll_outcome};
     use crate::credential::Reason;
+    use crate::credential::oauth::consent::answer::AnswerRules;
+    use crate::domain::auth::JsonPointer;
     use crate::login::endpoint::TokenFailure;
 
     #[test]
@@ -195,6 +205,32 @@ mod tests {
             r#""x": 1"#,
         ] {
             assert!(parse_authorization(body(bad).as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_code_decides_before_the_status() {
+        // F-348
+        let rules = AnswerRules {
+            token_path: &JsonPointer::parse("").unwrap(),
+            consent_ended_errors: &[],
+        };
+        let outcome = |status: u16, code: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            let body = format!(r#"{{"error": "{code}"}}"#);
+            let read = rules.read(status, body.as_bytes());
+            poll_outcome(&TokenFailure::Answer(read.err().unwrap()))
+        };
+        for status in [200, 400, 403, 428, 500, 503] {
+            let pending = Some(PollOutcome::Pending);
+            assert_eq!(outcome(status, "authorization_pending"), pending);
+            assert_eq!(outcome(status, "slow_down"), Some(PollOutcome::SlowDown));
+            for ended in DENIED.into_iter().chain(EXPIRED) {
+                assert_eq!(outcome(status, ended), None, "{status} {ended}");
+            }
+            // RFC 8628 section 3.5: any other error ends the polling.
+            let expected = (status >= 500).then_some(PollOutcome::NetworkError);
+            assert_eq!(outcome(status, "Service Unavailable"), expected);
         }
     }
 
