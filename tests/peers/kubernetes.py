@@ -310,6 +310,7 @@ def judge_consents(tally, name, base, proxy, process):
     tally.claim(f"{name}: the grant is used", got == 502 and b"consent" not in body, f"{got} {body[:300]}")
     store = base / STORE.lstrip("/")
     if name.endswith("-secret"):
+        # F-357
         renew(store, lambda text: '{"format": "egressd-token/1", "access_token": "of-a-platform", "expires_at": "2020-01-01T00:00:00Z"}')
         reason = b"access_token_expired"
     else:

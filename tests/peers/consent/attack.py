@@ -197,6 +197,7 @@ def claim_end(tally, attacked, login, wanted):
 
 def judge_links(tally, attacked):
     """The agent reads the start link from the command line of the opener."""
+    # F-336
     for name in ROUNDS:
         login = attacked.login(name)
         if name.startswith("first"):
@@ -223,6 +224,7 @@ def judge_links(tally, attacked):
 
 def judge_guesses(tally, attacked, count):
     """The link is on no command line. The agent finds the port and guesses."""
+    # F-334
     login = attacked.login("guessed", "--no-browser")
     login.read_until(START_LINK.pattern)
     link = attacked.link(login)
@@ -248,6 +250,7 @@ def judge_guesses(tally, attacked, count):
 def judge_held(tally, attacked, name, sockets, wanted):
     """The agent holds all sockets while the person logs in. Some more than a login accepts make the
     browser wait; so many that its time is over end the login."""
+    # F-337
     login = attacked.login(name, "--no-browser", "--timeout", str(HELD_SECONDS))
     login.read_until(START_LINK.pattern)
     browser = PersonsBrowser(attacked, attacked.link(login))
@@ -265,6 +268,7 @@ def judge_held(tally, attacked, name, sockets, wanted):
 
 def judge_replay(tally, attacked):
     """The agent knows the callback of the person, and sends it before, with and after the person."""
+    # F-335
     login = attacked.login("replayed", "--no-browser")
     login.read_until(START_LINK.pattern)
     browser = PersonsBrowser(attacked, attacked.link(login))
@@ -308,6 +312,7 @@ def judge_other_flows(tally, attacked):
 
 def judge_serve(tally, attacked):
     """The agent calls every listener of `serve`, and reads its process and files."""
+    # F-354
     before = sorted((path.name, path.read_bytes()) for path in attacked.store.iterdir())
     statuses = attacked.attack("call_listeners", ports=[attacked.port, attacked.management], ids=attacked.names)
     after = sorted((path.name, path.read_bytes()) for path in attacked.store.iterdir())
