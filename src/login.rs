@@ -11,7 +11,7 @@
 //!
 //! Invariants: nothing is stored before the person has confirmed the account. The verifier and the
 //! client's secret are in no URL, and no secret is in a command line or the environment of another
-//! process. Text of the provider is cleaned before it is shown.
+//! process. Text from the provider is shown without control characters, and cut.
 
 mod account;
 mod api_keys;

@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::credential::oauth::response::sanitize;
 use crate::domain::auth::Identity;
 
-/// The members of an ID token that name an account, the better one first.
+/// The members of an ID token that name an account, in the order of preference.
 const ID_TOKEN_MEMBERS: [&str; 2] = ["/email", "/sub"];
 
 impl Session<'_> {

@@ -42,7 +42,7 @@ struct KeyField {
 }
 
 impl ApiKeyLogin<'_> {
-    /// Asks for the values and writes them, unless `interruption` is ready before. Reports a
+    /// Asks for the values and writes them, unless `interruption` is ready first. Reports a
     /// failure.
     ///
     /// # Errors
@@ -73,6 +73,8 @@ impl ApiKeyLogin<'_> {
         self.note(&format!("connection: {}", self.connection.id.as_str()));
         let mut files = Vec::new();
         for field in &fields {
+            // Created before the prompt, so that a person does not enter a value that cannot be
+            // stored.
             let created = KeyFile::create(&field.path);
             let created = created.map_err(|error| cannot_write(&field.path, &error))?;
             files.push((created, self.read_value(field).await?, &field.path));
@@ -121,7 +123,7 @@ impl ApiKeyLogin<'_> {
                     &CredentialKey::Username,
                     username,
                 )?);
-                // A password that is empty on purpose has no source.
+                // An empty password is part of the definition, and is not entered.
                 if basic.password().len() > 0 {
                     let password = basic.password();
                     let key = CredentialKey::Password;

@@ -63,6 +63,8 @@ impl Session<'_> {
             .await
     }
 
+    /// Shows the account beside the stored one, and asks. With `--yes`, rejects another account and
+    /// missing scopes instead, unless an option accepts them.
     pub(super) async fn confirm_account(
         &mut self,
         account: Option<&str>,

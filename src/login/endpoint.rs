@@ -23,9 +23,9 @@ use crate::domain::auth::ConsentClientAuth;
 use crate::token_store::TokenText;
 use crate::upstream::{DEFAULT_USER_AGENT, ExchangeOptions, Field, Framing, RequestHead};
 
-/// The longest time of a look-up of the account.
+/// The time limit of an account look-up.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer to it.
+/// The largest response to an account look-up, in bytes.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// The fields of requests whose values are secrets.
@@ -41,7 +41,7 @@ static ACCEPT_NAME: HeaderName = ACCEPT;
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 static USER_AGENT_NAME: HeaderName = USER_AGENT;
 
-/// What a flow has obtained.
+/// The result of a flow.
 pub(super) struct Obtained {
     pub(super) answer: TokenAnswer,
     /// The body of the answer, which may name the account.

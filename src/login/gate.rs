@@ -6,7 +6,7 @@
 //! with it. The exception is a second client that opens the start link: then one of the two is not
 //! the browser of the person, and the login ends.
 //!
-//! [`Gate::decide`] is pure. [`Gate::answer`] decides and takes note.
+//! [`Gate::decide`] is pure. [`Gate::answer`] also records the progress of the login.
 
 use std::net::IpAddr;
 
@@ -46,13 +46,13 @@ pub(super) enum Decision {
     Taken,
     /// The callback: redirect to [`DONE_PATH`].
     Accept(Callback),
-    /// A callback after the first one, or a start link that has no use any more: 410.
+    /// A callback after the first one, or the start link once the grant is being stored: 410.
     Gone,
     /// The page after the callback.
     Done,
     /// Another path: 404.
     NotFound,
-    /// A request that no browser of the person sends: 400.
+    /// A request that the person's browser would not send: 400.
     Wrong,
 }
 
@@ -105,7 +105,7 @@ impl Gate {
         self.secrets.cookie.as_str()
     }
 
-    /// Returns the number of requests that no browser of the person sends.
+    /// Returns the number of requests that the person's browser would not send.
     pub(super) fn wrong_requests(&self) -> u64 {
         self.wrong_requests
     }
@@ -120,7 +120,7 @@ impl Gate {
         may_store
     }
 
-    /// Decides about a request and takes note of it.
+    /// Decides about a request, and records its effect on the progress of the login.
     pub(super) fn answer(&mut self, request: &BrowserRequest<'_>) -> Decision {
         let decision = self.decide(request);
         match &decision {

@@ -53,7 +53,7 @@ impl KeyFile {
 impl Drop for KeyFile {
     fn drop(&mut self) {
         if !self.is_in_place {
-            // It has no value, or one that was not put in place.
+            // The file is empty, or holds a value that was not put in place.
             let _left = fs::remove_file(&self.path);
         }
     }

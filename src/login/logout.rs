@@ -9,7 +9,7 @@ use crate::credential::oauth::consent::request::client_auth;
 use crate::domain::TokenUrl;
 use crate::token_store::{StoredFile, StoredGrant, TokenText, UnusableFile};
 
-/// What a logout does.
+/// The extent of a logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogoutScope {
     /// The tokens are revoked at the provider, and the file is marked.
@@ -65,7 +65,8 @@ impl Session<'_> {
             writeln!(self.out, "there is no grant `{}` to end", consent.grant)?;
             return Ok(());
         }
-        // Before the revocation: otherwise the file could keep tokens that have ended.
+        // Reserved before the revocation: if the store cannot be written, the file would keep
+        // tokens that the provider no longer accepts.
         let reservation = held.reserve()?;
         match (&consent.endpoints.revocation_url, scope) {
             (Some(url), LogoutScope::Provider) => {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 /// The program that opens a link in the browser of the desktop.
 const DEFAULT_OPENER: &str = "xdg-open";
 
-/// How a link is opened.
+/// The program that opens a link, and the environment that it gets.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Opener {
     /// `$BROWSER`: a program, with arguments that are separated by spaces. `%s` in one of them is
@@ -25,7 +25,7 @@ impl Opener {
         let mut commands = candidates.filter_map(|words| self.command(words, link));
         commands.any(|mut command| match command.spawn() {
             Ok(mut child) => {
-                // Only collects the exit status.
+                // Without a wait, the program would stay a zombie until `login` ends.
                 let _thread = std::thread::spawn(move || child.wait());
                 true
             }

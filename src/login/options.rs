@@ -21,7 +21,7 @@ pub(crate) enum Flow {
 
 /// The options of a login.
 pub(crate) struct LoginOptions {
-    /// The flow that was asked for.
+    /// The flow of the command line. `None`: the definition decides.
     pub(crate) flow: Option<Flow>,
     /// The content for [`Flow::Import`].
     pub(crate) import: Option<Zeroizing<Vec<u8>>>,
@@ -31,7 +31,7 @@ pub(crate) struct LoginOptions {
     pub(crate) port: Option<u16>,
     /// The time for the consent, and for each question.
     pub(crate) timeout: Duration,
-    /// `true` if the provider is asked to show its choice of accounts.
+    /// `true` if the authorization request has the parameters that show the account picker.
     pub(crate) selects_account: bool,
     /// `true` if an existing grant may be replaced, also by one of another account.
     pub(crate) replaces: bool,

@@ -1,5 +1,5 @@
-//! One login, with the parts that its steps and flows share: the store, the terminal and the
-//! streams.
+//! One run of `login` or `logout`, with the parts that its steps and flows share: the store, the
+//! terminal and the streams.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use crate::domain::auth::{ConsentParameters, UserConsent, seed_hash};
 use crate::token_store::{HeldGrant, LOCK_RETRY_INTERVAL, LOCK_TIMEOUT, LockError, TokenStore};
 use crate::upstream::Client;
 
-/// The account of a provider that names none.
+/// The text that is shown if the provider does not name the account.
 pub(super) const UNKNOWN_ACCOUNT: &str = "unknown account";
 
-/// A login of one connection.
+/// One run of `login` or `logout` for a connection.
 pub(crate) struct Session<'s> {
     /// The connection.
     pub(crate) connection: &'s Connection,
@@ -48,7 +48,8 @@ impl<'s> Session<'s> {
         let _closed = self.err.flush();
     }
 
-    /// Takes the lock of the grant. Other tasks run meanwhile.
+    /// Takes the lock of the grant. The wait does not block the runtime, so that a signal can end
+    /// it and the listener still answers.
     pub(super) async fn lock(&self) -> Result<HeldGrant, LoginFailure> {
         let client = self.consent().client();
         let wait = async {

@@ -1,7 +1,7 @@
 //! The controlling terminal, on which a person answers questions.
 //!
-//! It is not standard input: a script that redirects standard input, or a program that writes to
-//! it, cannot answer a question in the person's place.
+//! Answers are read from `/dev/tty` and not from standard input, so that a script that redirects
+//! standard input, or a program that writes to it, cannot answer in the person's place.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -1,5 +1,5 @@
-//! What `egressd login` and `egressd logout` share: the connection that they are about, and the
-//! parts that their requests need.
+//! The parts that `egressd login` and `egressd logout` share: the connection that the command line
+//! names, and the client for requests to the provider.
 
 use std::ffi::OsString;
 use std::io;
@@ -28,10 +28,10 @@ pub(in crate::cli) struct TargetArguments {
     connection: String,
 }
 
-/// The connection that a command is about. It exists, and its definition has no problem.
+/// The connection that the command line names. It exists, and its definition has no problem.
 pub(in crate::cli) struct Target {
-    /// The configuration, without the values of secrets: the files of API keys may be missing.
-    /// Other connections with problems are missing in it.
+    /// The configuration, without the values of secrets, because the files of API keys may be
+    /// missing. Other connections whose definitions have problems are left out.
     pub(in crate::cli) loaded: Loaded,
     options: LoadOptions,
     id: String,
@@ -105,7 +105,7 @@ impl Target {
                 self.id,
                 auth.kind()
             ))),
-            // It was removed since the first load.
+            // The definition was removed after the first load.
             None => Err(LoginFailure::usage("there is no such connection")),
         }
     }
@@ -123,7 +123,7 @@ fn find_connection<'l>(loaded: &'l Loaded, id: &str) -> Option<&'l Connection> {
     connections.find(|known| known.id.as_str() == id)
 }
 
-/// Runs the steps of a command with a session, which has no terminal.
+/// Runs the steps of a command with a session. The session has no terminal; `login` opens one.
 pub(in crate::cli) fn run_session(
     loaded: &Loaded,
     (connection, user_consent): (&Connection, &UserConsent),
@@ -159,7 +159,7 @@ pub(in crate::cli) fn run_session(
     })
 }
 
-/// Runs a command to its end, and returns its exit code. Its failure was reported.
+/// Runs a command to its end, and returns its exit code. The command reports its own failure.
 pub(super) fn run_to_end(
     command: impl Future<Output = Result<(), LoginFailure>>,
 ) -> io::Result<Exit> {

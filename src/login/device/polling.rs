@@ -45,7 +45,7 @@ impl PollSchedule {
         self.backoff.unwrap_or(self.usual_wait())
     }
 
-    /// Takes note of a poll.
+    /// Records the result of a poll.
     pub(super) fn record(&mut self, outcome: PollOutcome) {
         match outcome {
             PollOutcome::Pending => self.backoff = None,
@@ -60,7 +60,8 @@ impl PollSchedule {
         }
     }
 
-    /// Clocks drift, and a poll that is early by the provider's clock is answered with `slow_down`.
+    /// Returns the wait unless an error has occurred: 1.2 times the interval. Clocks drift, and a
+    /// poll that is early by the provider's clock is answered with `slow_down`.
     fn usual_wait(&self) -> Duration {
         Duration::from_millis(self.interval.saturating_mul(1200))
     }

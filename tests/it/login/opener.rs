@@ -84,7 +84,7 @@ fn without_a_variable_the_desktop_opens_the_link() {
 
 #[test]
 fn without_questions_no_program_gets_the_link() {
-    // F-336: nobody would see the account of whoever opens the link first.
+    // F-336: with --yes, no person would see the account of a program that opens the link first.
     let world = LoginWorld::new(&json!({}));
     let browser = recorder(&world, "browser");
     let mut command = world.command("login", &["--yes", "api"]);
