@@ -18,7 +18,7 @@ use rustix::io::Errno;
 const DIRECTORY_MODE: u32 = 0o700;
 /// The mode of each file.
 const FILE_MODE: u32 = 0o600;
-/// File systems of which a restart leaves nothing: tmpfs and ramfs (statfs(2)).
+/// File systems in memory, whose files a restart deletes: tmpfs and ramfs (statfs(2)).
 const MEMORY_FILE_SYSTEMS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 /// The age at which a change time proves that a file did not change since. The kernel's time stamps
 /// are coarse, so two changes in quick succession can have the same one.
@@ -40,7 +40,8 @@ pub enum DirectoryState {
     },
 }
 
-/// What changes when a file is replaced or written: compared instead of the content.
+/// The metadata that changes when a file is replaced or written. A watcher compares it instead of
+/// the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
     device: u64,

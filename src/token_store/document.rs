@@ -9,7 +9,7 @@ use crate::domain::auth::ConsentClientAuth;
 /// One version of a grant, as a file of the store holds it. Has no `Debug`, so that its tokens
 /// cannot be printed by accident.
 ///
-/// Every value was valid in a file or was made by a function of this module, so it can be saved and
+/// Each value comes from a valid file or from a function of this module, so it can be saved and
 /// read again.
 #[derive(Clone, Default, PartialEq)]
 pub struct StoredGrant {

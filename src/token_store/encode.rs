@@ -15,11 +15,11 @@ use crate::domain::auth::{ConsentClientAuth, GrantName};
 /// The parts of a document that can be left out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Extent {
-    /// What the grant needs.
+    /// The members that the grant needs.
     Needed,
-    /// Unknown members too.
+    /// The needed and the unknown members.
     Unknown,
-    /// The members of the last answer too.
+    /// All members, also those of the last answer.
     Whole,
 }
 

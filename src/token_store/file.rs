@@ -20,7 +20,7 @@ const OTHERS_READ: u32 = 0o004;
 pub enum StoredFile {
     /// The directory cannot be opened; it may be missing.
     DirectoryUnavailable(io::Error),
-    /// There is no file in the directory, which can be read.
+    /// The directory can be read, and has no file for the grant.
     Absent,
     /// The file cannot be used (`token_file_unusable`).
     Unusable(UnusableFile),

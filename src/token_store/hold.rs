@@ -9,7 +9,7 @@ use super::error::StoreError;
 use super::file::{self, StoredFile, lock_name};
 use crate::domain::auth::GrantName;
 
-/// What was found in the pending file when the lock was taken.
+/// The state of the pending file when the lock was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
     /// There was no pending file, or one that is no longer needed.
@@ -53,7 +53,7 @@ impl HeldGrant {
         &self.grant
     }
 
-    /// Returns what was found in the pending file.
+    /// Returns the state of the pending file when the lock was taken.
     pub fn recovery(&self) -> Recovery {
         self.recovery
     }

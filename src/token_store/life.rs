@@ -1,5 +1,5 @@
-//! How long a stored access token may be used. The functions are pure: the time of the wall clock
-//! is a parameter.
+//! The time for which a stored access token may be used. The functions are pure: the time of the
+//! wall clock is a parameter.
 //!
 //! The wall clock is the only one that counts across restarts, and it can be set. So the life that
 //! remains is never longer than the life that was granted. Within a process, the caller measures
@@ -21,7 +21,8 @@ pub enum RemainingLife {
     Expired,
     /// The token may be used for this time.
     For(Duration),
-    /// The token has no end: it is used until the API answers 401, and after that too.
+    /// The token has no stated end and cannot be refreshed, so it is used without a limit, even
+    /// after the API has answered 401.
     Endless,
 }
 

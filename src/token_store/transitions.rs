@@ -115,7 +115,8 @@ impl StoredGrant {
                 connected_at: Some(connected_at),
                 sequence: 0,
             },
-            // Lives count from the true time.
+            // `connected_at` may be ahead of the clock, to be later than the previous consent. The
+            // lives of the tokens must not count from such a time.
             refreshed_at: (connected_at > now_or_later).then_some(now_or_later),
             seeds: previous
                 .map(|previous| previous.seeds.clone())

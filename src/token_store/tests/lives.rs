@@ -1,4 +1,4 @@
-//! How long an access token may be used, for each clock and each form of a document.
+//! The time for which an access token may be used, for each clock and each form of a document.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the next holder of the lock does with the pending file of a process that was killed.
+//! The recovery of the pending file of a killed process by the next holder of the lock.
 
 use std::fs;
 use std::os::unix::fs::symlink;
