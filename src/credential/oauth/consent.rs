@@ -1,10 +1,10 @@
 //! Grants that a person has consented to (RFC 6749 §4.1 and §6). `serve` performs the refresh
 //! token grant only; `egressd login` obtains the consent.
 //!
-//! `ConsentSource` keeps what is known about one grant (`memory`, `shared`), and adopts what other
-//! processes save. `refresh` obtains a token: it reserves space in the token store, spends the
-//! refresh token, saves the answer and only then uses it; `later` saves an answer that could not
-//! be saved at once.
+//! `ConsentSource` holds the state of one grant (`memory`, `shared`), and adopts the versions that
+//! other processes save. `refresh` obtains a token: it reserves space in the token store, spends
+//! the refresh token, saves the answer and only then uses it; `later` saves an answer that could
+//! not be saved at once.
 //!
 //! `request`, `answer` and `scopes` are pure, and are also used by `egressd login`.
 //!

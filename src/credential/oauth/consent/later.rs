@@ -59,7 +59,7 @@ impl ConsentSource {
         let Some((file, held)) = read.await else {
             return false;
         };
-        // A consent that came meanwhile wins.
+        // Another process may have saved a later consent, which wins.
         self.take_in(file);
         let document = {
             let mut memory = self.memory();

@@ -1,5 +1,5 @@
-//! The knowledge of this process about one grant: its newest document, the access token in it, and
-//! the problem of its file. Pure: files are read and times are taken by the callers.
+//! The state of one grant in this process: its newest document, the access token in it, and the
+//! problem of its file. The functions are pure: callers read the files and the clocks.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) struct Moment {
     pub(super) clock: Clock,
 }
 
-/// See the module.
+/// The state of one grant in this process. It may be newer than the file of the grant.
 #[derive(Default)]
 pub(super) struct Memory {
     /// `true` once the file was read.
@@ -130,7 +130,7 @@ impl Seed {
 }
 
 impl Memory {
-    /// Takes in a file that was just read.
+    /// Compares a file that was just read with the memory, and adopts it if it is newer.
     pub(super) fn observe(
         &mut self,
         file: StoredFile,
@@ -333,8 +333,8 @@ impl Memory {
         }
     }
 
-    /// Takes in the document of a refresh that began at `requested`. Returns its token, or `None`
-    /// if a later consent was adopted meanwhile, which wins.
+    /// Adopts the document of a refresh that began at `requested`. Returns its token, or `None` if
+    /// a later consent was adopted during the refresh, because the later consent wins.
     pub(super) fn accept_refresh(
         &mut self,
         document: StoredGrant,

@@ -20,7 +20,7 @@ use crate::token_store::{
     HeldGrant, Recovery, RefusalReason, Reservation, StoreError, StoredFile, StoredGrant,
 };
 
-/// The result of one attempt without a token.
+/// The reason why one attempt has returned no token.
 enum Stop {
     /// The provider does not accept the refresh token, for the first time.
     ConsentEnded,
@@ -59,6 +59,7 @@ impl ConsentSource {
         let failed = match last {
             Ok(fetched) => return Ok(fetched),
             Err(Stop::Failed(failed)) => failed,
+            // A confirmation ends the grant instead of returning this.
             Err(Stop::ConsentEnded) => Reason::Internal.into(),
         };
         // Nothing was sent, so the upstream's refusal of the access token may be a single one.
@@ -140,8 +141,8 @@ impl ConsentSource {
         }
     }
 
-    /// Takes the lock and reads the file. Without the lock, the file is read all the same: it may
-    /// have a usable token, or the grant may not need a lock.
+    /// Takes the lock and reads the file. If the lock is not available, the file is read without
+    /// it: the file may have a usable token, or the grant may not need a lock.
     async fn open(&self) -> Result<(Result<HeldGrant, Reason>, StoredFile), Reason> {
         let (store, grant) = (self.store.clone(), self.parameters().grant.clone());
         match self.usual_lock().await {
@@ -275,8 +276,8 @@ impl ConsentSource {
     }
 
     /// Releases a reservation without a document. The pending file is removed, unless the successor
-    /// of the refresh token may be lost: then the file says so to the process that gets the final
-    /// refusal, which may be a later one.
+    /// of the refresh token may be lost: then the file stays as a mark for the process that gets
+    /// the final refusal, which may be a later one.
     async fn release_unsaved(&self, reservation: Option<Reservation>) {
         let may_be_lost = self.memory().may_be_lost;
         self.run_blocking(move || match reservation {

@@ -1,6 +1,6 @@
-//! What all sources of one grant share. If a definition changes, its grant gets a new source. A
-//! document that could not be saved yet must not end with the old one, because its refresh token
-//! is the only valid one.
+//! The state that all sources of one grant share. If a definition changes, its grant gets a new
+//! source. A document that could not be saved yet must outlive the old source, because no other
+//! copy of its refresh token exists.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -11,7 +11,7 @@ use super::memory::Memory;
 use crate::domain::auth::{ConsentParameters, GrantName};
 use crate::token_store::FileIdentity;
 
-/// The knowledge about one grant of one client.
+/// The state of one grant of one client.
 #[derive(Default)]
 pub(in crate::credential::oauth) struct SharedMemory {
     pub(super) memory: Mutex<Memory>,
@@ -21,15 +21,15 @@ pub(in crate::credential::oauth) struct SharedMemory {
     pub(super) saving_later: Mutex<bool>,
 }
 
-/// The knowledge about all grants, as long as they have a source.
+/// The states of all grants that have a source.
 #[derive(Default)]
 pub(in crate::credential::oauth) struct SharedMemories {
     by_grant: Mutex<HashMap<(GrantName, String), Weak<SharedMemory>>>,
 }
 
 impl SharedMemories {
-    /// Returns the knowledge about the grant of a definition. Another client or token host has
-    /// another one, because it must not get the tokens.
+    /// Returns the state of the grant of a definition. Another client or token host has a state of
+    /// its own, because it must not get the tokens.
     pub(in crate::credential::oauth) fn get_or_create(
         &self,
         parameters: &ConsentParameters,

@@ -40,7 +40,7 @@ pub(in crate::credential::oauth) struct SourceParts {
     pub(in crate::credential::oauth) counters: Arc<TokenCounters>,
 }
 
-/// See the module.
+/// The source of the tokens of one grant: the file in the token store, and the refresh.
 pub(in crate::credential::oauth) struct ConsentSource {
     /// For the task that saves a document later.
     this: Weak<Self>,

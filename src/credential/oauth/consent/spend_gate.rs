@@ -10,7 +10,7 @@ enum State {
     Closed,
 }
 
-/// See the module.
+/// Admits refreshes until it is closed, and closes only while none is under way.
 pub(super) struct SpendGate(watch::Sender<State>);
 
 /// The time from the moment at which a refresh token is sent until its successor is saved.

@@ -78,7 +78,7 @@ async fn an_answer_that_cannot_be_saved_is_used_and_saved_later() {
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_definition_keeps_a_document_that_is_not_saved() {
-    // Consent fault 313
+    // F-313
     let world = expired().await;
     world.reply([Tokens("new", Some(3600), Some("r2"))]);
     world.before_answer(world.breaker());
@@ -171,7 +171,7 @@ async fn an_ambiguous_refresh_is_repeated_with_the_same_token() {
     let grant = world.grant();
     assert_eq!(take(&grant).await, Err(Reason::Status(502)));
     assert_eq!(status(&grant), (Unavailable, Some("token_endpoint_error")));
-    // No request comes, and it is repeated all the same.
+    // The refresh is repeated although no request waits for it.
     sleep(Duration::from_secs(10)).await;
     assert_eq!(world.sent(), ["r1", "r1", "r1"]);
     assert_eq!(take(&grant).await.unwrap(), "new");

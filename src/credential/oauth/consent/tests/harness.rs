@@ -100,7 +100,7 @@ impl RefreshEndpoint for Scripted {
     }
 }
 
-/// See the module.
+/// The token store, the scripted endpoint and the clocks of one test.
 pub(super) struct World {
     directory: tempfile::TempDir,
     pub(super) store: TokenStore,

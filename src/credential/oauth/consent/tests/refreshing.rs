@@ -1,4 +1,4 @@
-//! When a grant is refreshed, and what is saved.
+//! The times at which a grant is refreshed, and the documents that are saved.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -60,7 +60,7 @@ async fn a_token_is_refreshed_in_the_background_while_it_is_used() {
     assert_eq!(take(&grant).await.unwrap(), "new");
     // F-323: without a new refresh token, the old one stays.
     assert_eq!(world.file()["refresh_token"], "r1");
-    // Nobody uses the new one, so it is not refreshed.
+    // No request uses the new one, so it is not refreshed.
     let idle = world.grant();
     idle.require_consent().await.unwrap();
     drop(grant);

@@ -47,7 +47,7 @@ const ROWS: &[Row] = &[
         |file| file["client"] = json!("sha256:0"),
         (NeedsConsent, Some("client_changed")),
     ),
-    // A logout that another client wrote says nothing about this one.
+    // The logout of another client does not apply to this one.
     (
         |file| {
             logged_out(file);
