@@ -26,7 +26,7 @@ use crate::domain::connector::Connector;
 pub(super) use file::ConnectorFile;
 pub use print::{ConnectorTemplate, UnusableValues};
 
-/// The connectors that are known: those of the directories, and the built-in ones.
+/// All connectors: those of the directories, and the built-in ones.
 #[derive(Default)]
 pub(super) struct Catalogue {
     /// The connectors of the directories.

@@ -28,7 +28,7 @@ pub(super) struct FoundConsent {
 }
 
 impl FoundConsent {
-    /// Returns `None` if the connection has another auth kind.
+    /// Creates the entry of a connection, or returns `None` if it has another auth kind.
     pub(super) fn new(connection: &Connection, place: Problem) -> Option<Self> {
         let Auth::OauthUserConsent(consent) = &connection.auth else {
             return None;
@@ -90,7 +90,7 @@ pub(super) fn check_grants(found: &[FoundConsent], problems: &Problems) {
     }
 }
 
-/// Checks the directory of the token store, and warns about grants that nobody has consented to.
+/// Checks the directory of the token store, and warns about grants without a file.
 /// Nothing is checked if no definition needs a consent.
 ///
 /// The content of the files is checked where they are used, in `credential`.

@@ -7,7 +7,7 @@ use super::document::{Node, Value};
 pub(super) struct Placeholder {
     /// The name, without braces.
     pub(super) name: String,
-    /// What the value is.
+    /// The description of the value.
     pub(super) description: String,
     /// The value if no other one is given.
     pub(super) default: Option<String>,

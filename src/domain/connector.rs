@@ -52,9 +52,11 @@ pub struct CredentialField {
     pub key: CredentialKey,
     /// The name for people.
     pub label: String,
-    /// `true` if the API needs the value.
+    /// `true` if the API needs the value. For programs that read the catalogue; `egressd login`
+    /// asks for each value that a definition reads from a file.
     pub is_required: bool,
-    /// `true` if the value is not shown while it is entered.
+    /// `true` if the value is a secret. For programs that read the catalogue; `egressd login` shows
+    /// only the input of a user name.
     pub is_secret: bool,
     /// The text that `egressd login` writes in front of the value. May be empty.
     pub prefix: String,
@@ -123,7 +125,7 @@ impl CredentialKey {
         }
     }
 
-    /// Returns the field of a definition that the auth kind has.
+    /// Returns the name of the auth kind, as a definition writes it.
     pub fn auth_kind(&self) -> &'static str {
         match self {
             Self::BearerToken => "bearer_token",

@@ -58,7 +58,7 @@ pub struct ConsentParameters {
     pub refresh_params: Vec<(String, String)>,
     /// The place of the tokens in an answer: the steps of a JSON Pointer (RFC 6901).
     pub token_path: JsonPointer,
-    /// Whether a refresh token is accepted once or many times.
+    /// The number of times that a refresh token is accepted: once or many times.
     pub rotation: Rotation,
     /// The place of the name of the account. Only `login` uses it.
     pub identity: Option<Identity>,
@@ -121,7 +121,7 @@ pub enum TokenRequestFormat {
     Json,
 }
 
-/// Whether the provider replaces a refresh token when it is used.
+/// The effect of a refresh on the refresh token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Rotation {
     /// A refresh token is accepted once, and the answer has a new one.

@@ -12,7 +12,8 @@ use crate::route::CanonicalPath;
 pub enum RedirectUri {
     /// `http://` with a loopback host, at which `login` listens (RFC 8252 section 7.3).
     Loopback(LoopbackUri),
-    /// `https://`, at a server of somebody else. It works with `login --paste` only.
+    /// `https://`, where `login` does not listen. It works with `login --paste` only, because the
+    /// person has to copy the address from the browser.
     Remote(TokenUrl),
 }
 
