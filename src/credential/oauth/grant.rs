@@ -248,10 +248,12 @@ impl Grant {
         fetch_task
     }
 
-    /// Records the outcome of a fetch in the state and the cache, in one step.
+    /// Records the outcome of a fetch in the state and the cache, in one step. `replaced` is the
+    /// token that was to be replaced.
     fn complete_fetch(
         self: &Arc<Self>,
         fetched: Result<FetchedToken, TokenRequestError>,
+        replaced: Option<&Arc<Token>>,
     ) -> Result<Arc<Token>, Unavailable> {
         let fetched = fetched.and_then(|fetched| {
             if fetched.is_life_assumed {
@@ -281,10 +283,10 @@ impl Grant {
                 self.reporter
                     .report_failure(&unavailable, state.failure_count());
                 self.install_current(&mut state);
-                if is_ambiguous && self.valid_token().is_none() {
+                if is_ambiguous {
+                    let (grant, replaced) = (Arc::downgrade(self), replaced.map(Arc::downgrade));
                     let pause = unavailable.retry_after;
-                    self.runtime
-                        .spawn(repeat_fetch(Arc::downgrade(self), pause));
+                    self.runtime.spawn(repeat_fetch(grant, replaced, pause));
                 }
                 Err(unavailable)
             }
@@ -380,7 +382,7 @@ impl TokenFetch {
             GrantSource::Client(requester) => requester.fetch_token().await,
             GrantSource::Consent(consent) => consent.obtain(self.replaced.as_ref()).await,
         };
-        let outcome = self.grant.complete_fetch(fetched);
+        let outcome = self.grant.complete_fetch(fetched, self.replaced.as_ref());
         self.outcome.send_replace(Some(outcome));
     }
 }

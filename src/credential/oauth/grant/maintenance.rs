@@ -62,11 +62,17 @@ pub(super) async fn refresh_token(grant: Weak<Grant>, token: Weak<Token>) {
 }
 
 /// Repeats a refresh whose outcome is not known, although no request may wait for it: many
-/// providers accept a repetition only for a short time.
-pub(super) async fn repeat_fetch(grant: Weak<Grant>, pause: Duration) {
+/// providers accept a repetition only for a short time. Does nothing if the token that was to be
+/// replaced is not the current one any more.
+pub(super) async fn repeat_fetch(
+    grant: Weak<Grant>,
+    replaced: Option<Weak<Token>>,
+    pause: Duration,
+) {
     tokio::time::sleep(pause).await;
     if let Some(grant) = grant.upgrade() {
+        let replaced = replaced.and_then(|token| token.upgrade());
         // A fetch that fails in this way again starts the next repetition.
-        let _under_way = grant.find_or_fetch(None);
+        let _under_way = grant.find_or_fetch(replaced.as_ref());
     }
 }

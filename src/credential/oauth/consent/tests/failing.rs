@@ -178,6 +178,28 @@ async fn an_ambiguous_refresh_is_repeated_with_the_same_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_ambiguous_refresh_is_repeated_soon_while_the_old_token_serves() {
+    // F-318
+    let world = World::new();
+    world.log_in("old", Some(3600), Some("r1"));
+    let grant = world.grant();
+    assert_eq!(take(&grant).await.unwrap(), "old");
+    world.reply([
+        ambiguous(),
+        ambiguous(),
+        Tokens("new", Some(3600), Some("r2")),
+    ]);
+    grant.keep_alive();
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(take(&grant).await.unwrap(), "old");
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(take(&grant).await.unwrap(), "new");
+    assert_eq!(world.sent(), ["r1", "r1", "r1"]);
+    let at = world.sent_at();
+    assert!(at[1] - at[0] <= 2 && at[2] - at[1] <= 3, "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rotation_can_be_lost_by_an_ambiguous_refresh_or_a_crash() {
     // F-311
     for crashes in [false, true] {
