@@ -102,7 +102,17 @@ fn killed_without_an_answer() -> World {
     world
 }
 
+/// The tests run at the same time, because most of each is waiting.
 #[test]
+fn kills_backups_and_configured_tokens() {
+    let tests = [
+        a_kill_before_the_answer_depends_on_the_provider,
+        memory_wins_over_a_backup_until_a_restart,
+        a_configured_token_starts_a_grant_each_time_it_is_replaced,
+    ];
+    side_by_side(tests, |test| test());
+}
+
 fn a_kill_before_the_answer_depends_on_the_provider() {
     // F-311
     side_by_side([true, false], |is_tolerant| {
@@ -140,7 +150,6 @@ fn expect_lost(world: &World, serving: &Serving, reason: &str, sent: usize) {
     assert_eq!(world.site.stored(API)["refused"]["reason"], reason);
 }
 
-#[test]
 fn memory_wins_over_a_backup_until_a_restart() {
     // F-332
     let world = World::new();
@@ -162,7 +171,6 @@ fn memory_wins_over_a_backup_until_a_restart() {
     serving.stop();
 }
 
-#[test]
 fn a_configured_token_starts_a_grant_each_time_it_is_replaced() {
     // F-331
     let world = World::with(&json!({"refresh_token": {"file": "../secrets/seed"}}));

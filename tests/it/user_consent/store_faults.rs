@@ -67,7 +67,19 @@ impl Fault {
     }
 }
 
+/// The tests run at the same time, because most of each is waiting.
 #[test]
+fn stores_that_cannot_be_written() {
+    let tests = [
+        nothing_is_sent_without_space_for_the_answer,
+        the_old_access_token_serves_while_nothing_can_be_saved,
+        a_store_that_was_deleted_is_used_again_when_it_is_back,
+        an_answer_that_cannot_be_saved_is_used_from_memory_and_saved_later,
+        a_reusable_token_needs_no_store_that_can_be_written,
+    ];
+    side_by_side(tests, |test| test());
+}
+
 fn nothing_is_sent_without_space_for_the_answer() {
     // F-312, F-314
     side_by_side(Fault::ALL, |fault| {
@@ -91,7 +103,6 @@ fn nothing_is_sent_without_space_for_the_answer() {
     });
 }
 
-#[test]
 fn the_old_access_token_serves_while_nothing_can_be_saved() {
     // F-312
     side_by_side(Fault::ALL, |fault| {
@@ -129,7 +140,6 @@ fn a_store_that_only_others_can_write_sends_no_single_use_token() {
     fs::set_permissions(&tokens, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-#[test]
 fn a_store_that_was_deleted_is_used_again_when_it_is_back() {
     // F-314: with the lock file only, and with the directory. A hardened process needs a restart
     // for another directory.
@@ -183,7 +193,6 @@ fn break_after_request(
     agent.reply()
 }
 
-#[test]
 fn an_answer_that_cannot_be_saved_is_used_from_memory_and_saved_later() {
     // F-313: the directory is elsewhere, or a directory has the name of the file. It is saved as
     // soon as that is possible, or when the process stops.
@@ -230,7 +239,6 @@ fn an_answer_that_cannot_be_saved_is_used_from_memory_and_saved_later() {
     });
 }
 
-#[test]
 fn a_reusable_token_needs_no_store_that_can_be_written() {
     // F-330
     let fields = json!({"refresh_token_rotation": "reusable"});
