@@ -89,6 +89,9 @@ class Attacked:
         return ["setpriv", f"--reuid={PERSON}", f"--regid={PERSON}", "--clear-groups", "env", f"BROWSER={self.world.directory}/bin/opener"]
 
     def login(self, name, *flags):
+        # The openers of earlier logins end soon after them.
+        opener = str(self.opener).encode()
+        until("no opener runs", lambda: not any(opener in command_line(path) for path in Path("/proc").glob("[0-9]*/cmdline")))
         argv = [*self.as_person(), str(self.binary), "login", "--config", str(self.settings), *flags, name]
         terminal = Terminal(["/usr/bin/env", *argv])
         terminal.name = name
@@ -126,6 +129,15 @@ class Attacked:
         link = until("the opener has the link", lambda: read(path))
         path.unlink()
         return link
+
+
+def command_line(path):
+    """Returns the arguments of a process, or none if it has ended. The variable BROWSER of a login
+    is not an argument."""
+    try:
+        return path.read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def result(agent):
