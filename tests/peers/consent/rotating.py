@@ -282,7 +282,8 @@ class Holder:
             return dict(zip(grants, agents.map(self.get, grants)))
 
     def kill(self):
-        os.kill(self.pid, signal.SIGKILL)
+        if self.process.child.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
 
     def has_ended(self, seconds):
         """Returns whether the process ends within this time."""

@@ -3,10 +3,12 @@ cost of 100 grants at the start and while nothing happens.
 
 - The provider ends a consent at the second use of a refresh token. It sees each token once, no
   request fails, and each process uses the tokens that the other one has obtained.
+- With a provider that accepts a spent refresh token for 60 s, one of the processes is killed again
+  and again, also at the steps of its token request. The other one serves every request.
 - `--hardening required` refreshes every grant.
 
-`--refreshes N` sets the number of refreshes that both processes make together, and `--idle SECONDS`
-the time for which an idle process is measured. $EGRESSD selects a binary other than
+`--refreshes N` sets the number of refreshes that both processes make together, `--kills N` the
+number of kills, and `--idle SECONDS` the time for which an idle process is measured. $EGRESSD selects a binary other than
 target/debug/egressd.
 """
 
@@ -50,6 +52,13 @@ def metric(holder, name):
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+def short_life(grant):
+    """Returns the life of a grant's access tokens. Half of them expire when the next refresh is
+    allowed, so that both processes begin it at the same moment. The others are refreshed while they
+    are usable."""
+    return 10 + 10 * (int(grant[1:]) % 2)
+
+
 class Load:
     """Agents that request random grants from random processes, and count what they receive."""
 
@@ -75,9 +84,7 @@ class Load:
 
 def judge_two_processes(tally, refreshes):
     with World() as world:
-        # Half of the tokens expire when the next refresh is allowed, so that both processes begin
-        # it at the same moment. The others are refreshed while they are usable.
-        provider = Provider(world, strict=True, life=lambda grant: 10 + 10 * (int(grant[1:]) % 2))
+        provider = Provider(world, strict=True, life=short_life)
         names = grants(max(20, refreshes // 10))
         store = Store(world, provider, names)
         for name in names:
@@ -102,6 +109,37 @@ def judge_two_processes(tally, refreshes):
         tally.claim("no request fails", set(results) == {(200, None)}, results)
         tally.claim("both processes refresh", min(shares) > 0 and sum(shares) <= made(), (shares, made()))
         tally.claim("the store has the newest tokens", codes == [0, 0] and not any(map(store.is_behind, names)), codes)
+
+
+def judge_killed_neighbour(tally, kills):
+    with World() as world:
+        provider, names = Provider(world, strict=False, life=short_life), grants(60)
+        store = Store(world, provider, names)
+        for name in names:
+            store.log_in(name, life=random.uniform(1, 10))
+        survivor = Holder(world, provider, names, name="egressd-a")
+        load, stages = Load([survivor], names), ["commit", "answer", None]
+        for number in range(kills):
+            victim = Holder(world, provider, names, name="egressd-b")
+            pressure = Load([victim], names)
+            stage = stages[number % len(stages)]
+            if stage:
+                # A token request of the other process springs the trap too.
+                provider.kill_at(stage, random.randint(1, 10), victim.pid)
+                victim.has_ended(random.uniform(5, 12))
+            else:
+                time.sleep(random.uniform(0.2, 6))
+            provider.trap = None
+            victim.kill()
+            victim.await_end()
+            pressure.stop()
+        results = load.stop()
+        code = survivor.process.stop()
+        rotations = sum(family.rotations for family in provider.families.values())
+        print(f"  a neighbour is killed {kills} times: {rotations} refreshes, {provider.repeated} repetitions of a spent "
+              f"token; {sum(results.values())} requests to the other process")
+        tally.claim("no request to the other process fails", set(results) == {(200, None)} and code == 0, results)
+        tally.claim("no grant is lost", provider.refused == 0 and not any(map(store.is_behind, names)), provider.refused)
 
 
 def judge_hardening(tally):
@@ -201,10 +239,12 @@ def system_calls(world, pid, seconds):
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--refreshes", type=int, default=60)
+    options.add_argument("--kills", type=int, default=4)
     options.add_argument("--idle", type=float, default=3)
     options = options.parse_args()
     tally = Tally()
     judge_two_processes(tally, options.refreshes)
+    judge_killed_neighbour(tally, options.kills)
     judge_hardening(tally)
     judge_start(tally)
     judge_idle(tally, options.idle)
