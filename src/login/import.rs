@@ -85,7 +85,7 @@ impl Session<'_> {
         self.report_stored(account.as_deref())
     }
 
-    /// Adds the account to the document, unless another consent came meanwhile.
+    /// Adds the account to the document, unless another consent was saved in between.
     async fn save_account(&self, stored: &StoredGrant, account: &str) -> Result<(), LoginFailure> {
         let held = self.lock().await?;
         let current = held.read().into_document();

@@ -43,7 +43,7 @@ pub struct Version {
     pub sequence: u64,
 }
 
-/// The provider has refused the refresh token for good.
+/// The final refusal of the refresh token by the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The time of the last refusal.
@@ -70,8 +70,8 @@ pub enum FileVersion {
     Same,
     /// The file is to be adopted.
     Newer,
-    /// The file is older than the memory, for example a restored backup. The memory wins, and is
-    /// written back.
+    /// The file is older than the document in memory, for example a restored backup. The document
+    /// in memory is kept, and written back.
     Older,
 }
 
@@ -132,7 +132,7 @@ impl StoredGrant {
     }
 
     /// Returns whether the hash of a configured refresh token is listed (see
-    /// [`crate::domain::auth::seed_hash`]): then the grant of this document wins over it.
+    /// [`crate::domain::auth::seed_hash`]). If so, that token does not start another grant.
     pub fn has_seed(&self, hash: &str) -> bool {
         self.seeds.iter().any(|seed| seed == hash)
     }

@@ -41,8 +41,8 @@ pub struct NewConsent {
     pub account: Option<String>,
     /// The place of the client's credentials that worked.
     pub client_auth: Option<ConsentClientAuth>,
-    /// The hash of the configured refresh token (see [`crate::domain::auth::seed_hash`]): the login
-    /// wins over it.
+    /// The hash of the configured refresh token (see [`crate::domain::auth::seed_hash`]), which
+    /// must not start another grant after this consent.
     pub seed: Option<String>,
     /// See [`scalar_members`].
     pub answer: Map<String, Value>,

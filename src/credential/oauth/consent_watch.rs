@@ -1,8 +1,8 @@
 //! Watches the files of all grants that are in use, and keeps idle grants alive.
 //!
-//! One task looks at all files. It compares their identities twice a second, which needs one system
+//! One task checks all files. It compares their identities twice a second, which needs one system
 //! call for each grant besides opening the directory, and reads their contents every 5 s. So a new
-//! version is in use within a second, also where the system does not report changes.
+//! version is in use within a second, even if the system does not report changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(in crate::credential::oauth) async fn watch_grants(grants: impl Fn() -> Vec<
             let sources = looked.iter().filter_map(|grant| grant.consent());
             sources.for_each(|source| source.look(reads_content));
         });
-        // If a look panicked, the panic hook has logged it, and the next look may succeed.
+        // If a check has panicked, the panic hook has logged it, and the next check may succeed.
         let _ended = looking.await;
         for grant in grants.iter() {
             grant.synchronize();

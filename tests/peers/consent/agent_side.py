@@ -32,8 +32,8 @@ RANDOM = string.ascii_letters + string.digits + "-_"
 PROC = ["auxv", "cmdline", "cwd", "environ", "exe", "fdinfo", "io", "maps", "mem", "mountinfo", "numa_maps", "pagemap", "root",
         "smaps", "stack", "status", "syscall", "wchan"]
 PTRACE_ATTACH, PTRACE_SEIZE = 16, 0x4206
-# All that a client could hope for at the listeners of `serve`: the flow of a login, and a
-# management API that changes something.
+# The requests that an agent could try at the listeners of `serve`: the flow of a login, and calls
+# of a management API that changes something.
 PATHS = ["/", "/livez", "/readyz", "/readyz?verbose", "/metrics", "/openapi.json", "/v1/connections", "/v1/connections?show_deleted=true",
          "/v1/connections/{id}", "/v1/connectors", "/v1/connection-types", "/{id}", "/{id}/me", "/{id}/me?access_token=x", "/{id}/token",
          "/callback?code=c&state=s", "/{id}/callback?code=c&state=s", "/start/x", "/{id}/start/x", "/done", "/oauth/callback", "/mcp",

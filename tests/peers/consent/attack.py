@@ -37,7 +37,7 @@ PERSON, AGENT = 61186, 61187
 SECRET = "planted-client-secret-0123456789"
 START_LINK = re.compile(r"http://127\.0\.0\.1:\d+/start/[\w-]+")
 QUESTION = r"Store this grant\?.*\[y/N\]"
-# Who opens the start link of the opener first, and what the other one does: three logins of each.
+# The moment at which the agent opens the start link, and what it does then: three logins of each.
 ROUNDS = [f"{what}-{number}" for what in ("first", "first-then-both", "second", "second-at-the-question") for number in range(3)]
 HELD_SECONDS = 60  # the timeout of a login whose sockets are held, the shortest one
 # What Linux shows of the processes of other users.
@@ -186,8 +186,8 @@ class PersonsBrowser:
 
 
 def decide(attacked, login):
-    """Answers the question as a person who reads the account, and records the exit code. The person
-    gives up if no question comes."""
+    """Answers the question as a person who reads the account, and records the exit code. If no
+    question comes, interrupts the login."""
     try:
         found = login.read_until(rf"{QUESTION}")
         account = re.search(r"account:\s+(\S+)", login.shown[:found.start()])[1]
