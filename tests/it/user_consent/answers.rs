@@ -105,6 +105,7 @@ fn a_refusal_counts_if_it_is_repeated() {
             reply.expect_status(200);
             assert_eq!(world.used(), [access_token(API, 2)]);
             assert!(serving.events("consent_needed").is_empty());
+            serving.expect_status("connected", None);
         }
         assert_eq!(
             world.provider.sent(),
@@ -258,6 +259,7 @@ fn fewer_scopes_are_served() {
     world.provider.answer_with(&json!({"scope": "read"}));
     let serving = world.serve(EXPIRED);
     serving.get().expect_status(200);
+    serving.expect_status("connected", Some("scope_reduced"));
     assert_eq!(world.site.stored(API)["scopes"], "read");
     let (exit, list) = world.site.run("connections", &["--format", "json"]);
     assert_eq!(exit, Some(0), "{list}");

@@ -1,4 +1,4 @@
-//! The end of a grant by a logout, and agents that try to start a consent.
+//! The end of a grant by a logout, agents that try to start a consent, and reloads with a mistake.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -114,4 +114,28 @@ fn contents(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         (name, fs::read(entry.path()).unwrap())
     });
     files.collect()
+}
+
+#[test]
+fn a_mistake_keeps_the_configuration_in_use() {
+    // F-301
+    let world = World::new();
+    let serving = world.serve(3600);
+    serving.get().expect_status(200);
+    let mistake = json!({"pkce": "s512"});
+    let broken = consent_connection(API, &world.provider, &world.upstream, &mistake);
+    world.site.program.define(&broken);
+    serving.wait_for_event("reload_failed");
+    let problem = serving.wait_for_event("config_problem");
+    assert!(
+        problem["field"]
+            .as_str()
+            .unwrap()
+            .ends_with("oauth_user_consent.pkce"),
+        "{problem}"
+    );
+    assert!(problem["remedy"].is_string(), "{problem}");
+    serving.get().expect_status(200);
+    assert_eq!(world.used(), [1, 1].map(|number| access_token(API, number)));
+    serving.stop();
 }

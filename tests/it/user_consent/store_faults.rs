@@ -220,6 +220,7 @@ fn an_answer_that_cannot_be_saved_is_used_from_memory_and_saved_later() {
         assert_eq!(world.used(), [access_token(API, 2)]);
         serving.wait_for_event("token_store_failed");
         serving.get().expect_status(200);
+        serving.expect_status("connected", Some("unsaved"));
         mend();
         if is_mended_early {
             world.site.wait_until_stored(API, |stored| {

@@ -34,6 +34,7 @@ fn an_api_that_always_answers_401_causes_one_refresh() {
     used.extend(vec![access_token(API, 2); 20]);
     assert_eq!(world.used(), used);
     assert!(serving.events("consent_needed").is_empty());
+    serving.expect_status("connected", Some("refused_by_upstream"));
     serving.stop();
 }
 

@@ -5,7 +5,6 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -42,6 +41,7 @@ pub(super) struct Site {
 pub(super) struct Serving {
     pub(super) running: RunningProgram,
     pub(super) agents: SocketAddr,
+    operators: SocketAddr,
     log: Arc<Log>,
     reading: Option<JoinHandle<()>>,
 }
@@ -249,10 +249,7 @@ impl Site {
 
     /// Runs another command to its end. Returns its exit code, and the text of both streams.
     pub(super) fn run(&self, name: &str, arguments: &[&str]) -> (Option<i32>, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
-        command.arg(name).arg("--config");
-        command.arg(self.program.path("egressd.yaml"));
-        let output = limited::output(command.args(arguments).stdin(Stdio::null()));
+        let output = limited::output(&mut self.program.other_command(name, arguments));
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(text).unwrap())
     }
@@ -260,7 +257,7 @@ impl Site {
 
 impl Serving {
     fn new(mut running: RunningProgram) -> Self {
-        let (agents, _) = running.addresses();
+        let (agents, operators) = running.addresses();
         let log = Arc::new(Log::default());
         for line in &running.heard {
             log.add(line);
@@ -277,6 +274,7 @@ impl Serving {
         Self {
             running,
             agents,
+            operators,
             log,
             reading: Some(reading.unwrap()),
         }
@@ -295,6 +293,19 @@ impl Serving {
     /// Asserts that requests are refused because a person has to act, for this reason.
     pub(super) fn expect_consent_required(&self, reason: &str) {
         expect_consent_required(&self.get(), reason);
+        let status = match reason {
+            "logged_out" => "revoked",
+            _ => "needs_consent",
+        };
+        self.expect_status(status, Some(reason));
+    }
+
+    /// Asserts the status of the connection, and its reason.
+    pub(super) fn expect_status(&self, status: &str, reason: Option<&str>) {
+        let reply = Agent::connect_to(self.operators).get("/v1/connections/api");
+        let connection = reply.expect_status(200).json()["connection"].take();
+        assert_eq!(connection["status"], status, "{connection}");
+        assert_eq!(connection["statusReason"].as_str(), reason, "{connection}");
     }
 
     /// Asserts that requests are refused for now, with this cause.
@@ -303,6 +314,7 @@ impl Serving {
         let problem = reply.refused(502, "credential_unavailable");
         assert_eq!(problem.document["cause"], cause, "{reply:?}");
         assert!(problem.retryable, "{reply:?}");
+        self.expect_status("unavailable", Some(cause));
         problem
     }
 
