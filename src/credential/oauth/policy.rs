@@ -36,6 +36,8 @@ pub(super) const CONFIRMATION: Duration = Duration::from_secs(5);
 pub(super) const ABSENCE: Duration = Duration::from_secs(5);
 /// The longest time between two refreshes of a grant, because providers end idle grants.
 const KEEP_ALIVE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// The shortest time after which an idle grant is refreshed.
+const MIN_KEEP_ALIVE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Returns a random number from 0 to 1000, almost uniformly distributed. It spreads load over time;
 /// nothing secret depends on it.
@@ -94,10 +96,12 @@ pub(super) fn is_keep_alive_due(
 ) -> bool {
     let Some(last) = last else { return false };
     let idle = now.duration_since(last);
-    let half = refresh_token_end.map(|end| end.duration_since(last) / 2);
-    // A refresh token with a life of seconds must not cause one refresh after the other.
-    let least = SignedDuration::try_from(REFRESH_INTERVAL).unwrap_or_default();
-    idle >= half.map_or(KEEP_ALIVE, |half| half.max(least).min(KEEP_ALIVE))
+    // A provider that has accepted the token after its stated end does not end it then.
+    let end = refresh_token_end.filter(|end| *end > last);
+    let half = end.map(|end| end.duration_since(last) / 2);
+    // A provider may state the end only once. Each refresh then halves the rest of the life, and
+    // must not cause the next one at once.
+    idle >= half.map_or(KEEP_ALIVE, |half| half.max(MIN_KEEP_ALIVE).min(KEEP_ALIVE))
 }
 
 #[cfg(test)]
@@ -132,8 +136,10 @@ mod tests {
             (Some(180 * day), 7 * day, true),
             (Some(day), day / 2 - 1, false),
             (Some(day), day / 2, true),
-            (Some(2), 9, false),
-            (Some(-1), 10, true),
+            (Some(2), 59, false),
+            (Some(2), 60, true),
+            (Some(-1), 7 * day - 1, false),
+            (Some(-1), 7 * day, true),
         ] {
             let due = is_keep_alive_due(Some(at(0)), end.map(at), at(now));
             assert_eq!(due, is_due, "{end:?} {now}");
