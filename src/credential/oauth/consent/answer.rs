@@ -41,6 +41,9 @@ const DEFINED_CODES: [&str; 10] = [
     "expired_token",
 ];
 
+/// The longest list of scopes. A document has 64 KiB, and its tokens need up to half of them.
+const MAX_SCOPES_BYTES: usize = 8 * 1024;
+
 /// The class of an answer, which determines what happens next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerClass {
@@ -222,13 +225,15 @@ impl<'b> Tokens<'_, 'b> {
     }
 }
 
-/// Returns the granted scopes: `scope`, or else the list `scopes`, which HubSpot has instead.
+/// Returns the granted scopes: `scope`, or else the list `scopes`, which HubSpot has instead. Scopes
+/// without end are ignored, because a document with them could not be saved.
 fn scopes(object: &JsonObject<'_>) -> Option<String> {
-    object.text("scope").or_else(|| {
+    let scopes = object.text("scope").or_else(|| {
         let list = object.get("scopes")?;
         let scopes: Vec<String> = serde_json::from_str(list.get()).ok()?;
         Some(scopes.join(" "))
-    })
+    });
+    scopes.filter(|scopes| scopes.len() <= MAX_SCOPES_BYTES)
 }
 
 impl TokenAnswer {
