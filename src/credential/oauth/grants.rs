@@ -184,12 +184,15 @@ impl Grants {
         grants.cloned().collect()
     }
 
-    /// Drops all grants except these, with their tokens. A grant with a document that is not saved
-    /// yet ends later.
+    /// Drops all grants except these, with their tokens. A grant whose document is not saved yet,
+    /// or that a task or a request still uses, ends later: it may be about to spend a token.
     pub(in crate::credential) fn retain_live(&self, fingerprints: &HashSet<[u8; 32]>) {
-        let has_unsaved = |grant: &Arc<Grant>| grant.consent().is_some_and(|it| it.has_unsaved());
+        let is_in_use = |grant: &Arc<Grant>| {
+            let consent = grant.consent();
+            consent.is_some_and(|it| it.has_unsaved() || Arc::strong_count(grant) > 1)
+        };
         let mut leaving = self.leaving.lock();
-        leaving.retain(has_unsaved);
+        leaving.retain(is_in_use);
         let mut grants = self.by_fingerprint.lock();
         grants.retain(|fingerprint, grant| {
             let kept = fingerprints.contains(fingerprint);
@@ -197,7 +200,7 @@ impl Grants {
                 grant.drop_token(None);
                 leaving.extend(
                     Some(&*grant)
-                        .filter(|grant| has_unsaved(grant))
+                        .filter(|grant| is_in_use(grant))
                         .map(Arc::clone),
                 );
             }
