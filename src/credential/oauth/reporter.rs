@@ -74,6 +74,10 @@ impl TokenReporter {
         self.report(GrantEvent::ConsentNeeded {
             connections: self.owners(),
             reason: reason.as_str(),
+            may_have_copies: matches!(
+                reason,
+                ConsentReason::RefreshTokenRefused | ConsentReason::RotationLost
+            ),
         });
     }
 

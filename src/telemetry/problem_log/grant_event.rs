@@ -30,10 +30,13 @@ events! {
         connections: Box<[ConnectionId]>,
         /// The status reason.
         reason: &'static str,
+        /// `true` if another copy of the grant may have spent the refresh token.
+        #[serde(skip)]
+        may_have_copies: bool,
     } => "consent_needed", Warn, (
-        "{} cannot be used without a consent ({reason}): a person must run `egressd login {}`; two copies of one \
-         grant, such as one for each replica, also lead to this",
-        shown_connections(connections), connections.first().map_or("<id>", ConnectionId::as_str)
+        "{} cannot be used without a consent ({reason}): a person must run `egressd login {}`{}",
+        shown_connections(connections), connections.first().map_or("<id>", ConnectionId::as_str),
+        copies_hint(*may_have_copies)
     );
 
     /// A newer version of a grant, which another process has saved, is used from now on.
@@ -108,4 +111,11 @@ events! {
          written, and the definition has `refresh_token_rotation: reusable`",
         shown_connections(connections)
     );
+}
+
+fn copies_hint(may_have_copies: bool) -> &'static str {
+    match may_have_copies {
+        true => "; two copies of one grant, such as one for each replica, also lead to this",
+        false => "",
+    }
 }

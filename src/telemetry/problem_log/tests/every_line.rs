@@ -95,7 +95,7 @@ fn more_events() -> Vec<Event> {
         Event::DialResourcesExhausted { connection: id("a") },
         Event::ReloadPostponed,
         Event::Grant(GrantEvent::ConsentGiven { connections: ids(["a"]) }),
-        Event::Grant(GrantEvent::ConsentNeeded { connections: ids(["a", "b"]), reason: "never_connected" }),
+        Event::Grant(GrantEvent::ConsentNeeded { connections: ids(["a", "b"]), reason: "refresh_token_refused", may_have_copies: true }),
         Event::Grant(GrantEvent::GrantAdopted { connections: ids(["a"]) }),
         Event::Grant(GrantEvent::TokenFileUnusable { connections: ids(["a"]), file: "/t/a.json".into(), why: "is not a regular file".into() }),
         Event::Grant(GrantEvent::SecretReadable { connections: ids(["a"]), file: "/t/a.json".into() }),
