@@ -59,6 +59,13 @@ pub enum UnusableFile {
     Content(InvalidDocument),
 }
 
+impl UnusableFile {
+    /// Returns whether a newer version of egressd has written the file.
+    pub fn has_newer_format(&self) -> bool {
+        matches!(self, Self::Content(InvalidDocument::NewerFormat))
+    }
+}
+
 impl StoredFile {
     /// Returns the document, if the file is usable.
     pub fn document(&self) -> Option<&StoredGrant> {

@@ -16,6 +16,7 @@ pub mod answer;
 mod endpoint;
 mod later;
 mod memory;
+mod observation;
 mod refresh;
 pub mod request;
 pub mod scopes;

@@ -114,8 +114,9 @@ events! {
 }
 
 fn copies_hint(may_have_copies: bool) -> &'static str {
-    match may_have_copies {
-        true => "; two copies of one grant, such as one for each replica, also lead to this",
-        false => "",
+    if may_have_copies {
+        "; two copies of one grant, such as one for each replica, also lead to this"
+    } else {
+        ""
     }
 }

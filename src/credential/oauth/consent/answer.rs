@@ -225,8 +225,8 @@ impl<'b> Tokens<'_, 'b> {
     }
 }
 
-/// Returns the granted scopes: `scope`, or else the list `scopes`, which HubSpot has instead. Scopes
-/// without end are ignored, because a document with them could not be saved.
+/// Returns the granted scopes: `scope`, or else the list `scopes`, which HubSpot has instead.
+/// Scopes without end are ignored, because a document with them could not be saved.
 fn scopes(object: &JsonObject<'_>) -> Option<String> {
     let scopes = object.text("scope").or_else(|| {
         let list = object.get("scopes")?;

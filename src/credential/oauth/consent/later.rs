@@ -1,5 +1,6 @@
 //! Saves a document that could not be saved at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::source::ConsentSource;
@@ -18,11 +19,16 @@ impl ConsentSource {
         if std::mem::replace(&mut *self.shared.saving_later.lock(), true) {
             return;
         }
+        let shared = Arc::clone(&self.shared);
         self.spawn(|this| async move {
             let mut pause = Duration::from_secs(1);
             loop {
                 tokio::time::sleep(pause).await;
-                let Some(source) = this.upgrade() else { return };
+                let Some(source) = this.upgrade() else {
+                    // Another source of the grant can start the next task.
+                    *shared.saving_later.lock() = false;
+                    return;
+                };
                 if source.save_unsaved(crate::token_store::LOCK_TIMEOUT).await {
                     return;
                 }
@@ -63,7 +69,8 @@ impl ConsentSource {
         self.take_in(file);
         let document = {
             let mut memory = self.memory();
-            let document = memory.document.clone().filter(|_| memory.is_unsaved);
+            let document = memory.document.clone();
+            let document = document.filter(|_| memory.is_unsaved && !memory.is_file_foreign());
             memory.is_saving = document.is_some();
             document
         };

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::observation::{Adoption, FileProblem, Observation};
 use crate::clock::{BootTime, Clock};
 use crate::credential::oauth::policy;
 use crate::credential::oauth::response::Life;
 use crate::credential::oauth::token::Token;
 use crate::credential::unavailable::ConsentReason;
 use crate::domain::Secret;
-use crate::domain::auth::{ConsentParameters, seed_hash};
+use crate::domain::auth::{ConsentParameters, Rotation, seed_hash};
 use crate::token_store::{FileVersion, RemainingLife, StoredFile, StoredGrant, TokenText};
 
 /// The parts of a definition that a file is compared with.
@@ -21,6 +22,8 @@ pub(super) struct GrantFacts {
     pub(super) client: String,
     /// The configured refresh token.
     pub(super) seed: Option<Seed>,
+    /// `true` if refresh tokens are accepted once, so that a document must not be only in memory.
+    pub(super) needs_store: bool,
 }
 
 /// A configured refresh token, and its hash.
@@ -64,43 +67,6 @@ pub(super) struct Memory {
     absent_since: Option<BootTime>,
 }
 
-/// The reason why a file is not adopted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FileProblem {
-    /// The file belongs to another client or token host.
-    ClientChanged,
-    /// The file cannot be used. Contains the reason, for operators.
-    Unusable(String),
-}
-
-/// The effect of reading the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Observation {
-    /// Nothing changed.
-    Unchanged,
-    /// The file is newer and was adopted.
-    Adopted(Adoption),
-    /// The file is older. The document in memory is to be saved again.
-    WriteBack,
-    /// The file has a problem, which is new.
-    Problem(FileProblem),
-    /// The grant has ended, because its file was removed.
-    Ended,
-}
-
-/// The kind of a version that was adopted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Adoption {
-    /// The first document that this process has read.
-    First,
-    /// A later consent.
-    Consent,
-    /// A refresh by another process or by a platform.
-    Refresh,
-    /// A logout.
-    Logout,
-}
-
 /// The next step of a refresh.
 pub(super) enum NextStep {
     /// A token is usable, and nothing is sent.
@@ -116,6 +82,10 @@ impl GrantFacts {
         Self {
             client: parameters.client(),
             seed: parameters.refresh_token.as_ref().and_then(Seed::new),
+            needs_store: match parameters.rotation {
+                Rotation::SingleUse => true,
+                Rotation::Reusable => false,
+            },
         }
     }
 }
@@ -143,9 +113,7 @@ impl Memory {
         }
         match file {
             StoredFile::Usable { document, .. } => self.observe_document(*document, facts, now),
-            StoredFile::Unusable(why) => {
-                self.report_problem(FileProblem::Unusable(why.to_string()))
-            }
+            StoredFile::Unusable(why) => self.report_problem(FileProblem::from_unusable(&why)),
             StoredFile::DirectoryUnavailable(_) => {
                 self.start_from_seed(None, facts, now);
                 Observation::Unchanged
@@ -175,6 +143,10 @@ impl Memory {
             return self.report_problem(FileProblem::ClientChanged);
         }
         self.file_problem = None;
+        if self.is_unused_seed(facts) {
+            // The file appeared after the start. It states that the configured token was used.
+            return Observation::Adopted(self.adopt(document, now));
+        }
         let compared = self.document.as_ref();
         match compared.map(|memory| document.compare_with_memory(memory)) {
             Some(FileVersion::Same) => {
@@ -182,12 +154,33 @@ impl Memory {
                 Observation::Unchanged
             }
             // A document with sequence 0 was never saved, and is saved by its first refresh.
-            Some(FileVersion::Older) if self.sequence() == 0 => Observation::Unchanged,
+            Some(FileVersion::Older) if self.sequence() == 0 || !facts.needs_store => {
+                Observation::Unchanged
+            }
             Some(FileVersion::Older) => {
                 self.is_unsaved = true;
                 Observation::WriteBack
             }
             Some(FileVersion::Newer) | None => Observation::Adopted(self.adopt(document, now)),
+        }
+    }
+
+    /// Returns whether the document only has the configured refresh token, which was not used yet.
+    fn is_unused_seed(&self, facts: &GrantFacts) -> bool {
+        let (Some(document), Some(seed)) = (&self.document, &facts.seed) else {
+            return false;
+        };
+        document.version().sequence == 0
+            && document.access_token().is_none()
+            && document.has_seed(&seed.hash)
+    }
+
+    /// Returns whether the file holds another grant, which this process must not replace: that of
+    /// another client, or one that a newer version of egressd has written.
+    pub(super) fn is_file_foreign(&self) -> bool {
+        match self.file_problem {
+            Some(FileProblem::ClientChanged | FileProblem::NewerFormat(_)) => true,
+            Some(FileProblem::Unusable(_)) | None => false,
         }
     }
 
@@ -278,12 +271,9 @@ impl Memory {
         if self.usable_token().is_some() {
             return None;
         }
-        let Some(document) = &self.document else {
-            return Some(match &self.file_problem {
-                None => ConsentReason::NeverConnected,
-                Some(FileProblem::ClientChanged) => ConsentReason::ClientChanged,
-                Some(FileProblem::Unusable(_)) => ConsentReason::TokenFileUnusable,
-            });
+        let problem = self.file_problem.as_ref().map(FileProblem::consent_reason);
+        let Some(document) = self.document.as_ref().filter(|_| !self.is_file_foreign()) else {
+            return Some(problem.unwrap_or(ConsentReason::NeverConnected));
         };
         if document.revoked_at().is_some() {
             return Some(ConsentReason::LoggedOut);
@@ -297,7 +287,8 @@ impl Memory {
 
     /// Returns whether a refresh can replace the access token.
     pub(super) fn can_refresh(&self) -> bool {
-        self.document.as_ref().is_some_and(|document| {
+        let document = self.document.as_ref().filter(|_| !self.is_file_foreign());
+        document.is_some_and(|document| {
             document.refresh_token().is_some()
                 && document.refusal().is_none()
                 && document.revoked_at().is_none()
@@ -318,14 +309,12 @@ impl Memory {
         }
     }
 
-    /// Stops the use of a token that the upstream has refused. It is used again if its refresh
-    /// cannot be attempted.
+    /// Stops the use of a token that the upstream has refused, until its refresh has ended.
     pub(super) fn suspend(&mut self, refused: &Arc<Token>) {
         self.suspended = self.token.take_if(|token| Arc::ptr_eq(token, refused));
     }
 
-    /// Ends the suspension after a refresh without success. The token is used again if nothing was
-    /// sent to the token endpoint.
+    /// Ends the suspension after a refresh without success.
     pub(super) fn end_suspension(&mut self, is_restored: bool) {
         let suspended = self.suspended.take().filter(|_| is_restored);
         if self.token.is_none() {

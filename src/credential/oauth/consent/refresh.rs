@@ -62,9 +62,10 @@ impl ConsentSource {
             // A confirmation ends the grant instead of returning this.
             Err(Stop::ConsentEnded) => Reason::Internal.into(),
         };
-        // Nothing was sent, so the upstream's refusal of the access token may be a single one.
-        let is_unsent = matches!(failed.reason, Reason::StoreUnwritable | Reason::StoreBusy);
-        self.memory().end_suspension(is_unsent);
+        // An agent can provoke a 401, so a 401 and a token endpoint that fails for now must not
+        // take the token away from all agents. Only a final refusal ends it.
+        let is_refused = matches!(failed.reason, Reason::NeedsConsent(_));
+        self.memory().end_suspension(!is_refused);
         Err(failed)
     }
 

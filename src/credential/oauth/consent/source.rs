@@ -11,7 +11,8 @@ use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 
 use super::endpoint::{HttpRefreshEndpoint, RefreshEndpoint};
-use super::memory::{Adoption, FileProblem, GrantFacts, Memory, Moment, Observation};
+use super::memory::{GrantFacts, Memory, Moment};
+use super::observation::{Adoption, FileProblem, Observation};
 use super::shared::SharedMemory;
 use super::spend_gate::SpendGate;
 use crate::clock::Clock;
@@ -204,19 +205,22 @@ impl ConsentSource {
     pub(super) fn take_in(&self, file: StoredFile) {
         self.check_access(&file);
         let was_usable = self.consent_reason().is_none();
-        let (observed, reason) = {
+        let (was_loaded, observed, reason) = {
             let mut memory = self.memory();
+            let was_loaded = memory.is_loaded;
             let observed = memory.observe(file, &self.facts, &self.now());
-            (observed, memory.consent_reason())
+            (was_loaded, observed, memory.consent_reason())
         };
         match observed {
             Observation::Unchanged => return,
-            Observation::Adopted(Adoption::First) => {}
-            Observation::Adopted(Adoption::Consent) => self.reporter.report_consent_given(),
+            Observation::Adopted(Adoption::First) if !was_loaded => {}
+            Observation::Adopted(Adoption::First | Adoption::Consent) => {
+                self.reporter.report_consent_given();
+            }
             Observation::Adopted(Adoption::Refresh) => self.reporter.report_adopted(),
             Observation::Adopted(Adoption::Logout) | Observation::Ended => {}
             Observation::WriteBack => self.save_later(),
-            Observation::Problem(FileProblem::Unusable(why)) => {
+            Observation::Problem(FileProblem::Unusable(why) | FileProblem::NewerFormat(why)) => {
                 self.reporter.report_unusable_file(&self.file_path(), &why);
             }
             Observation::Problem(FileProblem::ClientChanged) => {}

@@ -2,6 +2,7 @@
 //! tests move, and files in a temporary directory.
 
 mod adopting;
+mod conflicts;
 mod failing;
 mod harness;
 mod refreshing;

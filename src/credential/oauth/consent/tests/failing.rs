@@ -5,20 +5,12 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::harness::{Failure, Tokens, World, ambiguous, ended, look, status, take, text};
+use super::harness::{Failure, Tokens, World, ambiguous, ended, expired, look, status, take, text};
 use crate::credential::oauth::StatusName::{Connected, NeedsConsent, Unavailable};
 use crate::credential::oauth::consent::answer::AnswerClass;
 use crate::credential::unavailable::{ConsentReason, ErrorCode, Reason};
 use crate::domain::auth::{Rotation, seed_hash};
 use crate::domain::{Secret, SecretSource};
-
-/// A world whose access token has expired.
-async fn expired() -> World {
-    let world = World::new();
-    world.log_in("old", Some(1), Some("r1"));
-    sleep(Duration::from_secs(60)).await;
-    world
-}
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_sent_if_the_answer_could_not_be_saved() {

@@ -281,3 +281,11 @@ pub(super) fn status(grant: &Grant) -> (StatusName, Option<&'static str>) {
     let ConnectionStatus { name, reason, .. } = grant.connection_status();
     (name, reason)
 }
+
+/// A world whose access token has expired.
+pub(super) async fn expired() -> World {
+    let world = World::new();
+    world.log_in("old", Some(1), Some("r1"));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    world
+}
