@@ -220,7 +220,7 @@ fn the_list_of_connections_has_only_what_an_agent_may_see() {
         .start();
     let mut agent = Agent::connect(&sidecar);
     let list = agent.get("/").expect_status(200).json();
-    let only = json!({"id": "crm", "display_name": "The CRM", "description": "# All of it", "allowed_routes": ["GET /users/{id}"]});
+    let only = json!({"id": "crm", "display_name": "The CRM", "description": "# All of it", "allowed_routes": ["GET /users/{id}"], "status": "connected"});
     assert_eq!(list, json!({"connections": [only]}));
     let markdown = agent.request("GET", "/", &[("Accept", "text/markdown")], b"");
     let text = markdown.expect_status(200).text();
