@@ -35,9 +35,11 @@ UNFIT = {
 OPEN = {"ignored_auth": "no password is set"}
 # Parameters of existing resources, which random values would never hit.
 SAMPLES = {
-    "connection_id": ["bearer", "basic", "static", "tokens", "none", "disabled", "deleted"],
-    "filter": ['connection_type="http"', 'connection_type=HTTP OR NOT display_name:"one"', "name:*", "-name=x (display_name:The OR delete_time:*)"],
-    "order_by": ["name", "display_name desc", "display_name desc, name"],
+    "connection_id": ["bearer", "basic", "static", "tokens", "person", "none", "disabled", "deleted"],
+    "slug": ["github", "stripe"],
+    "filter": ['connection_type="http"', 'connection_type=HTTP OR NOT display_name:"one"', "name:*", "-name=x (display_name:The OR delete_time:*)",
+               "status=needs_consent OR connector:git"],
+    "order_by": ["name", "display_name desc", "display_name desc, name", "status, tools_synced_time desc"],
     "page_size": [0, 1, 3, 1000, 5000],
     "verbose": [""],
 }
@@ -47,6 +49,7 @@ CONNECTIONS = {
     "static": {"static_headers": {"headers": {"X-API-Key": {"env": "PEER_SECRET"}}}},
     "tokens": {"oauth_client_credentials": {"token_url": "https://localhost:9/token", "client_id": "peer",
                                             "client_secret": {"env": "PEER_SECRET"}, "scopes": "a b"}},
+    "person": {"oauth_user_consent": {"client_id": "peer", "client_secret": {"env": "PEER_SECRET"}, "scopes": "a"}},
     "none": {"no_auth": {}, "webhook_signing_secret": {"env": "PEER_SECRET"}},
 }
 
@@ -63,7 +66,7 @@ def connections(world):
             }}}))
 
     for name, auth in CONNECTIONS.items():
-        add(name, auth)
+        add(name, auth, **({"connector": "github"} if name == "person" else {}))
     add("disabled", CONNECTIONS["none"], tool_configurations=[{"tool": "TOOL_HTTP_REQUEST", "enabled": False}])
     add("deleted", CONNECTIONS["none"], delete_time="2026-01-02T03:04:05Z")
 
@@ -102,6 +105,7 @@ def judge_document(tally, port, login):
 def judge_samples(tally, port, login):
     """Checks that every sample gets a 200, so that schemathesis has valid requests."""
     paths = [f"/v1/connections/{one}" for one in SAMPLES["connection_id"]]
+    paths += [f"/v1/connectors/{one}" for one in SAMPLES["slug"]]
     paths += [f"/v1/connections?show_deleted=true&{urllib.parse.urlencode({name: value})}"
               for name in ("filter", "order_by", "page_size") for value in SAMPLES[name]]
     others = [(path, status) for path in paths if (status := fetch(port, path, login)[0]) != 200]
