@@ -25,10 +25,11 @@ use crate::config::{
     self, Environment, ListenAddress, LoadOptions, Loaded, Problem, Settings, SettingsOverrides,
 };
 use crate::domain::{Auth, Connection, Host, Http2Mode};
+use crate::token_store::TokenStore;
 use crate::upstream::{DialTarget, Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Trust};
 
 const AFTER_HELP: &str = "\
-Sends no HTTP request to the upstream. If the credential is an OAuth token, it requests one from the token endpoint, as it would for a request.
+Sends no HTTP request to the upstream. If the credential is an OAuth token, it requests one from the token endpoint, as it would for a request. The grant of a person is never refreshed; its status is reported.
 Exit codes: 0 every step succeeded, 1 a step failed or the connection does not exist, 64 the configuration has problems.";
 
 #[derive(Args)]
@@ -134,7 +135,11 @@ impl Probe {
         }
         let own = own_listeners(&loaded.settings);
         let upstreams = UpstreamFactory::new(&loaded.settings, trust.clone(), names, own);
-        let rows = runtime.block_on(run_steps(connection, &trust, &upstreams));
+        let mut rows = runtime.block_on(run_steps(connection, &trust, &upstreams));
+        rows.extend(credential::consent_step(
+            connection,
+            &TokenStore::new(loaded.settings.token_store),
+        ));
         let written = match self.format {
             Format::Text => report::write_text(connection, &rows, streams.out),
             Format::Json => report::write_json(connection, &rows, streams.out),

@@ -1,11 +1,15 @@
 //! The credential step: describes the credential of a request by the sources of its secrets, never
-//! by the secrets.
+//! by the secrets. The consent step reports the status of a grant.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::StepReport;
+use jiff::Timestamp;
+
+use super::{StepFailure, StepReport};
+use crate::credential::oauth::{ConnectionStatus, StatusName};
 use crate::domain::auth::ConsentParameters;
 use crate::domain::{Auth, Connection, Secret, SecretSource};
+use crate::token_store::TokenStore;
 
 /// Reports the credential that the configuration gives. This step cannot fail: a secret that cannot
 /// be read is a problem of the configuration.
@@ -59,6 +63,34 @@ fn describe_consent(parameters: &ConsentParameters) -> String {
         parameters.endpoints.token_url,
         describe_source(&parameters.client_id),
     )
+}
+
+/// Reports the status that `serve` would have at its start, if a person has to consent to the
+/// connection. A refresh could spend a token that is accepted once, so no request is sent.
+pub(super) fn consent_step(connection: &Connection, store: &TokenStore) -> Option<StepReport> {
+    let grant = &connection.auth.consent()?.parameters().grant;
+    let begun = Instant::now();
+    let file = store.read(grant);
+    let status = ConnectionStatus::at_start(connection, Some(file), Timestamp::now());
+    let took = begun.elapsed();
+    let reason = status.reason.map(|reason| format!(" ({reason})"));
+    let detail = format!("{}{}", status.name.as_str(), reason.unwrap_or_default());
+    let remedy = match status.name {
+        StatusName::Connected | StatusName::Unavailable | StatusName::Disabled => None,
+        StatusName::NeedsConsent | StatusName::Revoked => {
+            Some(format!("run `egressd login {}`", connection.id))
+        }
+    };
+    let outcome = match remedy {
+        None => Ok(detail),
+        remedy @ Some(_) => Err(StepFailure { detail, remedy }),
+    };
+    Some(StepReport::new(
+        "consent",
+        format!("grant {grant}"),
+        took,
+        outcome,
+    ))
 }
 
 /// Returns the source of a secret: `from env:NAME`, `from file:PATH` or `inline`.

@@ -199,3 +199,31 @@ fn a_client_refused_in_both_places_is_reported() {
         assert_eq!(idp.requests().len(), 2, "{status} {body}");
     }
 }
+
+#[test]
+fn the_status_of_a_consent_is_reported_and_nothing_is_sent() {
+    let (up, idp) = (listening(), idp("200 OK", "{}"));
+    let at = |path: &str| format!("https://{}{path}", idp.address());
+    let consent = json!({
+        "client_id": {"env": "USER"}, "client_secret": {"env": "TOKEN"},
+        "token_url": at("/token"), "authorization_url": at("/authorize"),
+    });
+    let (exit, steps) = steps(api().upstream(&up).auth("oauth_user_consent", consent));
+    assert_eq!(exit, Exit::Failure, "{steps:?}");
+    assert_eq!(
+        names(&steps),
+        [
+            "resolve",
+            "address",
+            "connect",
+            "handshake",
+            "credential",
+            "consent"
+        ]
+    );
+    let consent = steps.last().unwrap();
+    assert_eq!(consent["target"], "grant api");
+    assert_eq!(consent["detail"], "needs_consent (never_connected)");
+    assert_eq!(consent["remedy"], "run `egressd login api`");
+    assert_eq!(idp.sockets(), 0);
+}
