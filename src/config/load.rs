@@ -326,6 +326,7 @@ fn read_connections(
         listed: &listed,
         definitions: &files,
         used: &context.used_sources(),
+        token_store: rules.token_store(),
     });
     let catalogue = Catalogue::read(&rules.connectors(), context.files, problems);
     let before = problems.count();

@@ -56,6 +56,9 @@ pub(super) struct SecretPolicy {
     /// The settings file, the definitions, and the files that the settings take secrets from. No
     /// list can allow them.
     own_files: BTreeSet<Identity>,
+    /// The directory of the token store, with links resolved. No list can allow its files: they
+    /// hold refresh tokens, which no upstream may receive.
+    token_store: Option<PathBuf>,
 }
 
 /// Device and inode, which identify a file whatever name it is opened by.
@@ -66,7 +69,7 @@ type Identity = (u64, u64);
 pub(super) enum DenialReason {
     /// The settings do not allow the source.
     NotListed,
-    /// The settings or other definitions use it, and no list can allow it.
+    /// The settings, other definitions or the token store use it, and no list can allow it.
     Own,
 }
 
@@ -82,6 +85,8 @@ pub(super) struct PolicyInputs<'a> {
     pub(super) definitions: &'a [PathBuf],
     /// The sources of the secrets in the settings.
     pub(super) used: &'a [SecretSource],
+    /// The directory of the token store, which need not exist.
+    pub(super) token_store: Option<&'a Path>,
 }
 
 impl SecretPolicy {
@@ -113,6 +118,7 @@ impl SecretPolicy {
             variables: inputs.secrets.allow_env.clone(),
             own_variables,
             own_files,
+            token_store: inputs.token_store.map(resolve_path),
         }
     }
 
@@ -144,9 +150,22 @@ impl SecretPolicy {
         if file_identity(&resolved).is_some_and(|found| self.own_files.contains(&found)) {
             return Err(DenialReason::Own);
         }
+        if self.is_in_token_store(&resolved) {
+            return Err(DenialReason::Own);
+        }
         let mut directories = self.directories.iter();
         let admitted = directories.any(|allowed| resolved.starts_with(allowed));
         admitted.then_some(resolved).ok_or(DenialReason::NotListed)
+    }
+
+    fn is_in_token_store(&self, resolved: &Path) -> bool {
+        let Some(store) = &self.token_store else {
+            return false;
+        };
+        // A bind mount gives the directory another path, but the same device and inode.
+        let identity = file_identity(store);
+        let is_store = |at: &Path| identity.is_some() && file_identity(at) == identity;
+        resolved.starts_with(store) || resolved.ancestors().any(is_store)
     }
 
     /// Lists the allowed directories for a remedy. `None` if there are none.

@@ -274,7 +274,7 @@ fn reject_file(
         ),
         DenialReason::Own => (
             format!(
-                "the file {shown} belongs to the settings or the definitions, so no connection may read it as a secret"
+                "the file {shown} belongs to the settings, the definitions or the token store, so no connection may read it as a secret"
             ),
             "give the connection a file of its own; `secrets.allow` cannot allow this one"
                 .to_owned(),

@@ -40,6 +40,7 @@ impl World {
             listed: &[self.path("defs")],
             definitions: &[self.path("defs/a.yaml")],
             used,
+            token_store: Some(&self.path("conf/tokens")),
         })
     }
 
@@ -155,6 +156,43 @@ fn files_of_the_settings_and_definitions_are_never_allowed() {
 }
 
 #[test]
+fn files_of_the_token_store_are_never_allowed() {
+    // F-256: no definition may send a refresh token to its upstream.
+    let world = World::new();
+    let everything = SecretSettings {
+        allow: Some(vec![PathBuf::from("/"), world.path("conf/tokens")]),
+        allow_env: None,
+    };
+    symlink(world.path("conf/tokens"), world.path("other/tokens")).unwrap();
+    for has_store in [false, true] {
+        if has_store {
+            fs::create_dir_all(world.path("conf/tokens/sub")).unwrap();
+            fs::write(world.path("conf/tokens/c.json"), "{}").unwrap();
+            symlink(world.path("conf/tokens/c.json"), world.path("other/c")).unwrap();
+        }
+        for secrets in [&SecretSettings::default(), &everything] {
+            let policy = world.policy(secrets, &[]);
+            for name in [
+                "conf/tokens/c.json",
+                "conf/tokens/not-there",
+                "conf/tokens/sub/c.json",
+                "defs/../conf/tokens/c.json",
+            ] {
+                let found = world.check_source(&policy, name);
+                assert_eq!(found, Err(DenialReason::Own), "{name}");
+            }
+            if has_store {
+                for name in ["other/tokens/c.json", "other/c"] {
+                    let found = world.check_source(&policy, name);
+                    assert_eq!(found, Err(DenialReason::Own), "{name}");
+                }
+            }
+            assert_eq!(world.check_source(&policy, "conf/tokens-x"), Ok(()));
+        }
+    }
+}
+
+#[test]
 fn a_list_replaces_the_default() {
     // F-256
     let world = World::new();
@@ -190,6 +228,7 @@ fn files_of_the_working_directory_are_beside_it() {
         listed: &[],
         definitions: &[],
         used: &[],
+        token_store: None,
     });
     let here = std::env::current_dir().unwrap().canonicalize().unwrap();
     let found = policy.admit_file(Path::new("secrets/token"));
@@ -206,6 +245,7 @@ fn settings_in_the_root_directory_do_not_allow_every_file() {
         listed: &[],
         definitions: &[],
         used: &[],
+        token_store: None,
     });
     assert_eq!(
         policy.admit_file(Path::new("/etc/hostname")),

@@ -305,6 +305,23 @@ fn a_grant_without_a_file_is_a_warning() {
     assert!(loaded(&world).warnings.is_empty());
 }
 
+#[test]
+fn a_file_of_the_token_store_is_not_a_secret() {
+    // F-256
+    let files = ["../tokens/github.json", "../tokens/not-there"];
+    for file in files {
+        let secret = format!("{{file: {file}}}");
+        let world = one(&[("client_secret", &secret)]).file("tokens/github.json", "{}");
+        let problem = only_error(&world);
+        assert_eq!(problem.code, "secret_not_allowed", "{file}");
+        assert!(
+            problem.message.contains("token store"),
+            "{}",
+            problem.message
+        );
+    }
+}
+
 /// Returns a definition of the grant `shared`.
 fn shared(more: &[(&'static str, &'static str)]) -> String {
     definition(&[&[("grant", "shared")], more].concat())
