@@ -185,8 +185,10 @@ fn check_hosts(object: &Object<'_>, provider: &ProviderFields, context: &AuthCon
         Some(Some(Identity::Url(url, _))) => Some(url),
         _ => None,
     };
+    let revocation = provider.revocation_url.as_ref().and_then(Option::as_ref);
     for (name, url, token) in [
         ("refresh_url", refresh, "the refresh token"),
+        ("revocation_url", revocation, "the tokens of a logout"),
         ("identity", identity, "an access token"),
     ] {
         let Some(field) = object.peek_own(name) else {

@@ -83,7 +83,7 @@ fn every_field_is_read_in_both_spellings() {
             "https://id.test/device?tenant=a",
         ),
         ("refresh_url", "https://api.test/refresh"),
-        ("revocation_url", "https://other.test/revoke"),
+        ("revocation_url", "https://api.test/revoke"),
         ("issuer", "https://id.test/"),
         ("redirect_uri", "http://localhost:8765/callback"),
         ("pkce", "off"),
@@ -178,6 +178,11 @@ const BROKEN: &[Broken] = &[
         &[("refresh_url", "https://evil.test/")],
         "foreign_host",
         "refresh_url",
+    ),
+    (
+        &[("revocation_url", "https://evil.test/")],
+        "foreign_host",
+        "revocation_url",
     ),
     (
         &[("identity", "{url: https://evil.test/, pointer: /a}")],
