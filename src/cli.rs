@@ -99,7 +99,7 @@ enum Command {
     Explain(explain::Explain),
     /// Check the configuration and report every problem at once
     Check(check::Check),
-    /// List the connectors, which are the public facts of APIs, or print a definition that uses one
+    /// List the built-in descriptions of APIs (connectors), or print a definition for one
     Connectors(connectors::Connectors),
     /// Test one connection: resolve, connect, TLS handshake and token, without a request to its API
     Probe(probe::Probe),
@@ -107,7 +107,7 @@ enum Command {
     Login(login::Login),
     /// End the consent for a connection: revoke it at the provider, and mark it as ended
     Logout(logout::Logout),
-    /// List the connections, and which of them need the consent of a person
+    /// List the connections, their status, and which of them need the consent of a person
     Connections(connections::Connections),
     /// Print the JSON Schema (draft 2020-12) of a connection file
     Schema(schema::Schema),

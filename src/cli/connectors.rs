@@ -108,6 +108,13 @@ fn print_definition(
             for reason in reasons {
                 writeln!(streams.err, "egressd connectors: {reason}")?;
             }
+            // They state where to find the values.
+            if !template.setup.is_empty() {
+                writeln!(streams.err, "the steps before a login:")?;
+            }
+            for (step, number) in template.setup.iter().zip(1..) {
+                writeln!(streams.err, "{number}. {step}")?;
+            }
             Ok(Exit::Usage)
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn read_user_consent(object: &Object<'_>, context: &AuthContext<'_>) 
     let client = client?;
     let token_url = provider.token_url?;
     let parameters = ConsentParameters {
-        grant: grant?.or_else(|| context.id.map(GrantName::of_connection))?,
+        grant: grant?.or_else(|| context.id.map(GrantName::for_connection))?,
         client_id: client.id,
         client_secret: client.secret,
         client_auth: client.auth,

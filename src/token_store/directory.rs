@@ -110,7 +110,7 @@ impl Inode {
     }
 
     /// Returns the device and inode of an open file.
-    pub(super) fn of_open_file(file: impl AsFd) -> io::Result<Self> {
+    pub(super) fn from_open_file(file: impl AsFd) -> io::Result<Self> {
         Ok(Self::from_stat(&rustix::fs::fstat(file)?))
     }
 }
@@ -190,7 +190,7 @@ impl StoreDirectory {
     /// Checks that the path still leads to this directory.
     pub(super) fn check_is_at(&self, path: &Path) -> io::Result<()> {
         let found = rustix::fs::statat(CWD, path, AtFlags::empty())?;
-        if Inode::from_stat(&found) == Inode::of_open_file(&self.descriptor)? {
+        if Inode::from_stat(&found) == Inode::from_open_file(&self.descriptor)? {
             Ok(())
         } else {
             Err(io::Error::other("the directory was replaced"))

@@ -68,7 +68,7 @@ impl HeldGrant {
         self.check_directory()?;
         let name = lock_name(&self.grant);
         let check = || match self.directory.inode(&name)? {
-            Some(found) if found == Inode::of_open_file(&self.lock)? => Ok(()),
+            Some(found) if found == Inode::from_open_file(&self.lock)? => Ok(()),
             Some(_) => Err(io::Error::other("the file was replaced")),
             None => Err(io::ErrorKind::NotFound.into()),
         };

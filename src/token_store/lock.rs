@@ -77,7 +77,7 @@ fn try_lock_file(directory: &StoreDirectory, name: &str) -> io::Result<Option<Fi
         }
         // If the file was removed before it was locked, another process can have created and locked
         // a new one.
-        if directory.inode(name)? == Some(Inode::of_open_file(&file)?) {
+        if directory.inode(name)? == Some(Inode::from_open_file(&file)?) {
             return Ok(Some(file));
         }
     }

@@ -86,7 +86,7 @@ impl Reservation {
     /// Checks that the pending file is still in the directory.
     fn check_pending(&self) -> Result<(), StoreError> {
         let check = || match self.held.directory.inode(&self.name)? {
-            Some(found) if found == Inode::of_open_file(&self.pending)? => Ok(()),
+            Some(found) if found == Inode::from_open_file(&self.pending)? => Ok(()),
             Some(_) => Err(io::Error::other("the file was replaced")),
             None => Err(io::ErrorKind::NotFound.into()),
         };

@@ -16,7 +16,7 @@ pub struct ConnectorTemplate {
     /// The facts.
     pub connector: Arc<Connector>,
     /// The steps that a person takes before a login.
-    pub(super) setup: Vec<String>,
+    pub setup: Vec<String>,
     pub(super) placeholders: Vec<Placeholder>,
     /// The base URL, with placeholders.
     pub(super) base_url: String,
@@ -83,7 +83,10 @@ impl ConnectorTemplate {
             line(3, &format!("- {}", plain(route)));
         }
         if !self.write.is_empty() {
-            line(3, "# These routes change something:");
+            line(
+                3,
+                "# These routes can change data. Remove `# ` to allow one:",
+            );
         }
         for route in &self.write {
             line(3, &format!("# - {}", plain(route)));
@@ -156,7 +159,7 @@ impl ConnectorTemplate {
             &mut text,
             "",
             &format!(
-                "Documentation, with which the connector was compared on {}: {}",
+                "Documentation, compared on {}: {}",
                 connector.checked, connector.docs
             ),
         );

@@ -191,7 +191,7 @@ impl Rotation {
 
 impl GrantName {
     /// Returns the grant of a connection that names none.
-    pub fn of_connection(id: &ConnectionId) -> Self {
+    pub fn for_connection(id: &ConnectionId) -> Self {
         Self(id.clone())
     }
 

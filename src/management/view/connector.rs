@@ -88,7 +88,7 @@ impl ConnectorView {
             availability_reason,
             tools: users
                 .iter()
-                .flat_map(|connection| ConnectorTool::of_connection(connection))
+                .flat_map(|connection| ConnectorTool::from_connection(connection))
                 .collect(),
             credential_fields: fields
                 .map(|field| CredentialFieldView {
@@ -105,7 +105,7 @@ impl ConnectorView {
 
 impl ConnectorTool {
     /// Returns the tools of a connection, without their schemas.
-    fn of_connection(connection: &Connection) -> impl Iterator<Item = Self> {
+    fn from_connection(connection: &Connection) -> impl Iterator<Item = Self> {
         let patterns = connection.routes.patterns();
         let descriptions = &connection.route_descriptions;
         name_tools(connection).into_iter().filter_map(|tool| {
