@@ -7,7 +7,7 @@ use super::endpoint::Obtained;
 use super::failure::LoginFailure;
 use super::session::{Session, UNKNOWN_ACCOUNT};
 use crate::credential::oauth::response::sanitize;
-use crate::token_store::StoredGrant;
+use crate::token_store::{HeldGrant, StoredGrant};
 
 impl Session<'_> {
     /// Asks before a usable grant is replaced.
@@ -39,6 +39,30 @@ impl Session<'_> {
                 "not confirmed; the stored grant is unchanged",
             )),
         }
+    }
+
+    /// Reads the stored grant again before a question: another login may have stored one since
+    /// `previous` was read.
+    pub(super) async fn read_stored(
+        &mut self,
+        previous: Option<&StoredGrant>,
+    ) -> Result<Option<StoredGrant>, LoginFailure> {
+        let stored = self.lock().await?.read().into_document();
+        if is_other_consent(previous, stored.as_ref()) {
+            self.note("another login has stored a grant meanwhile");
+        }
+        Ok(stored)
+    }
+
+    /// Takes the lock to store a grant. Returns `None` if another login has stored one since
+    /// `shown` was read, so that the person or `--yes` has to decide again.
+    pub(super) async fn lock_unless_replaced(
+        &self,
+        shown: Option<&StoredGrant>,
+    ) -> Result<Option<HeldGrant>, LoginFailure> {
+        let held = self.lock().await?;
+        let current = held.read().into_document();
+        Ok((!is_other_consent(shown, current.as_ref())).then_some(held))
     }
 
     /// Compares what was granted, shows the account, and asks.
@@ -107,4 +131,12 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns whether `current` is a consent that the person has not seen. A refresh by `serve` keeps
+/// the time of the consent and the account, and a logout leaves nothing to compare.
+fn is_other_consent(shown: Option<&StoredGrant>, current: Option<&StoredGrant>) -> bool {
+    let identity = |grant: &StoredGrant| (grant.connected_at(), grant.account().map(str::to_owned));
+    let current = current.filter(|grant| grant.revoked_at().is_none());
+    current.is_some_and(|grant| shown.map(identity) != Some(identity(grant)))
 }

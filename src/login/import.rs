@@ -53,9 +53,14 @@ impl Session<'_> {
         is_spending: &Cell<bool>,
     ) -> Result<(), LoginFailure> {
         self.note("the refresh token is spent now, and the account is looked up afterwards");
-        self.confirm_account(None, previous, false).await?;
         let consent = self.consent();
-        let held = self.lock().await?;
+        let held = loop {
+            let stored = self.read_stored(previous).await?;
+            self.confirm_account(None, stored.as_ref(), false).await?;
+            if let Some(held) = self.lock_unless_replaced(stored.as_ref()).await? {
+                break held;
+            }
+        };
         let reservation = held.reserve()?;
         is_spending.set(true);
         let fields = [

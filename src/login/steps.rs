@@ -102,20 +102,25 @@ impl Session<'_> {
             },
         };
         let account = self.find_account(&obtained).await;
-        let questions = self.confirm(&obtained, account.as_deref(), previous.as_ref());
-        match browser {
-            Some(login) => tokio::select! {
-                biased;
-                () = login.taken() => return Err(BrowserLogin::taken_failure()),
-                confirmed = questions => confirmed?,
-            },
-            None => questions.await?,
+        loop {
+            let stored = self.read_stored(previous.as_ref()).await?;
+            let questions = self.confirm(&obtained, account.as_deref(), stored.as_ref());
+            match browser {
+                Some(login) => tokio::select! {
+                    biased;
+                    () = login.taken() => return Err(BrowserLogin::taken_failure()),
+                    confirmed = questions => confirmed?,
+                },
+                None => questions.await?,
+            }
+            let Some(held) = self.lock_unless_replaced(stored.as_ref()).await? else {
+                continue;
+            };
+            if browser.as_ref().is_some_and(|login| !login.begin_storing()) {
+                return Err(BrowserLogin::taken_failure());
+            }
+            return self.save(held, &obtained, account.as_deref());
         }
-        let held = self.lock().await?;
-        if browser.as_ref().is_some_and(|login| !login.begin_storing()) {
-            return Err(BrowserLogin::taken_failure());
-        }
-        self.save(held, &obtained, account.as_deref())
     }
 
     fn choose_flow(&self) -> Result<Flow, LoginFailure> {

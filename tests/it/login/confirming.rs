@@ -135,3 +135,84 @@ fn a_list_of_scopes_is_understood() {
         "{ended:?}"
     );
 }
+
+/// A world whose provider names another account in its second answer.
+fn two_accounts() -> LoginWorld {
+    LoginWorld::with_provider(&json!({}), |call| match call.number {
+        0 => answer(&json!({"account": "ada"})),
+        _ => answer(&json!({"account": "grace", "access_token": "access-2"})),
+    })
+}
+
+#[test]
+fn a_grant_of_another_account_that_was_stored_meanwhile_needs_replace() {
+    // F-358 (b)
+    for (arguments, exit, account) in [(vec![], 1, "ada"), (vec!["--replace"], 0, "grace")] {
+        let world = two_accounts();
+        let command = world.command("login", &[&["--yes", "api"], &arguments[..]].concat());
+        let mut login = Process::without_terminal(&command);
+        let browser = login.open();
+        assert_eq!(world.login_yes(&[]).exit, Some(0));
+        assert_eq!(browser.call_back("code=the-code"), 303);
+        let ended = login.end();
+        assert_eq!(ended.exit, Some(exit), "{ended:?}");
+        let warning = "another login has stored a grant meanwhile\n";
+        assert!(ended.err.contains(warning), "{ended:?}");
+        assert_eq!(world.stored()["account"], account);
+    }
+}
+
+#[test]
+fn the_question_shows_a_grant_that_was_stored_meanwhile() {
+    // F-344
+    let world = two_accounts();
+    let mut login = world.login(&[]);
+    let browser = login.open();
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    assert_eq!(browser.call_back("code=the-code"), 303);
+    login.wait_for_line("stored:     ada (another account)");
+    login.reply("Store this grant?", "n");
+    assert_eq!(login.end().exit, Some(1));
+    assert_eq!(world.stored()["account"], "ada");
+}
+
+#[test]
+fn a_grant_that_is_stored_during_the_question_leads_to_another_question() {
+    // F-344
+    let world = LoginWorld::with_provider(&json!({}), |call| match call.number {
+        0 => answer(&json!({"account": "grace"})),
+        _ => answer(&json!({"account": "ada", "access_token": "access-2"})),
+    });
+    let mut login = world.login(&[]);
+    assert_eq!(login.open().call_back("code=the-code"), 303);
+    login.wait_for_line("account:    grace");
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    login.reply("Store this grant?", "y");
+    login.wait_for_line("stored:     ada (another account)");
+    assert_eq!(world.stored()["account"], "ada");
+    login.reply("Store this grant?", "y");
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert_eq!(world.stored()["account"], "grace");
+}
+
+#[test]
+fn a_refresh_during_the_question_leads_to_no_other_question() {
+    // F-346
+    let world = LoginWorld::with_provider(&json!({}), |call| {
+        answer(&json!({"access_token": format!("access-{}", call.number)}))
+    });
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    let mut login = world.login(&["--replace"]);
+    assert_eq!(login.open().call_back("code=the-code"), 303);
+    login.wait_for_line("account:    octocat");
+    let mut refreshed = world.stored();
+    refreshed["sequence"] = json!(2);
+    refreshed["access_token"] = json!("refreshed");
+    fs::write(world.file(), refreshed.to_string()).unwrap();
+    login.reply("Store this grant?", "y");
+    let ended = login.end();
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(!ended.err.contains("meanwhile"), "{ended:?}");
+    assert_eq!(world.stored()["access_token"], "access-1");
+}
