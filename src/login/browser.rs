@@ -6,13 +6,13 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::authorization::AuthorizationRequest;
-use super::callback::Callback;
+use super::callback::{Callback, WrongIssuer};
 use super::endpoint::Obtained;
 use super::failure::{LoginFailure, denied};
 use super::gate::{Gate, START_PATH};
 use super::listener::{BoundLoopback, BrowserEvent, CallbackListener};
 use super::secrets::{LoginSecrets, RandomText};
-use super::session::{Session, timed_out};
+use super::session::Session;
 use crate::domain::auth::RedirectUri;
 
 /// The time for which the page after the callback is served.
@@ -51,12 +51,20 @@ impl BrowserLogin {
         timeout: Duration,
         mut warn: impl FnMut(&str),
     ) -> Result<Callback, LoginFailure> {
+        let mut wrong_issuer: Option<WrongIssuer> = None;
         let waiting = async {
             loop {
                 match self.listener.next_event().await {
                     BrowserEvent::WrongRequest => warn(
                         "warning: the listener received a request that does not belong to this login; the login still waits",
                     ),
+                    BrowserEvent::WrongIssuer(wrong) => {
+                        warn(&format!(
+                            "warning: {}; correct `issuer` if this provider is the right one; the login still waits",
+                            wrong.describe()
+                        ));
+                        wrong_issuer = Some(wrong);
+                    }
                     BrowserEvent::Callback(callback) => return Ok(callback),
                     BrowserEvent::Taken => return Err(Self::taken_failure()),
                 }
@@ -65,15 +73,29 @@ impl BrowserLogin {
         let waited = tokio::time::timeout(timeout, waiting).await;
         let callback = match waited {
             Ok(callback) => callback?,
-            Err(_late) if self.listener.was_full() => {
-                return Err(LoginFailure::refused(
-                    "timed out; other programs held all sockets of the listener; use --paste",
-                ));
-            }
-            Err(_late) => return Err(timed_out()),
+            Err(_late) => return Err(self.timed_out(wrong_issuer.as_ref())),
         };
         self.received_at = Some(Instant::now());
         Ok(callback)
+    }
+
+    /// Describes a callback that did not come in time.
+    fn timed_out(&self, wrong_issuer: Option<&WrongIssuer>) -> LoginFailure {
+        if let Some(wrong) = wrong_issuer {
+            return LoginFailure::refused(format!(
+                "timed out; {}; nothing was stored; correct `issuer`, and run the command again",
+                wrong.describe()
+            ));
+        }
+        LoginFailure::refused(match self.listener.was_full() {
+            true => {
+                "timed out; other programs held all sockets of the listener; use --paste".to_owned()
+            }
+            false => format!(
+                "timed out; nothing was stored; if the provider showed an error, compare the callback that is registered there with `{}`; run the command again, with a longer --timeout if needed",
+                self.redirect_uri
+            ),
+        })
     }
 
     pub(super) fn taken_failure() -> LoginFailure {
@@ -122,6 +144,7 @@ impl Session<'_> {
             selects_account: self.options.selects_account,
         };
         let url = request.url(endpoint, consent);
+        self.note(&format!("redirect:   {redirect_uri}"));
         let host = uri.host.as_str();
         let start = secrets.start.as_str();
         let start_link = Zeroizing::new(format!("http://{host}:{port}{START_PATH}{start}"));

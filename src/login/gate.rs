@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use http::Method;
 
-use super::callback::{Callback, read_callback};
+use super::callback::{Callback, WrongCallback, WrongIssuer, read_callback};
 use super::secrets::LoginSecrets;
 
 /// The name of the cookie.
@@ -54,6 +54,8 @@ pub(super) enum Decision {
     NotFound,
     /// A request that the person's browser would not send: 400.
     Wrong,
+    /// The callback of the person's browser, with another issuer than the definition has: 400.
+    WrongIssuer(WrongIssuer),
 }
 
 /// The progress of a login.
@@ -80,6 +82,7 @@ pub(super) struct Gate {
     issuer: Option<String>,
     progress: Progress,
     wrong_requests: u64,
+    has_wrong_issuer: bool,
 }
 
 impl Gate {
@@ -97,6 +100,7 @@ impl Gate {
             issuer,
             progress: Progress::Unopened,
             wrong_requests: 0,
+            has_wrong_issuer: false,
         }
     }
 
@@ -108,6 +112,11 @@ impl Gate {
     /// Returns the number of requests that the person's browser would not send.
     pub(super) fn wrong_requests(&self) -> u64 {
         self.wrong_requests
+    }
+
+    /// Returns whether a callback of the person's browser had another issuer.
+    pub(super) fn has_wrong_issuer(&self) -> bool {
+        self.has_wrong_issuer
     }
 
     /// Returns the right to store the grant, unless a second client has opened the start link. From
@@ -132,6 +141,7 @@ impl Gate {
             Decision::NotFound | Decision::Wrong => {
                 self.wrong_requests = self.wrong_requests.saturating_add(1);
             }
+            Decision::WrongIssuer(_) => self.has_wrong_issuer = true,
             Decision::Start | Decision::Gone | Decision::Done => {}
         }
         decision
@@ -187,8 +197,11 @@ impl Gate {
             return Decision::Wrong;
         }
         let issuer = self.issuer.as_deref();
-        read_callback(request.query, &self.secrets.state, issuer)
-            .map_or(Decision::Wrong, Decision::Accept)
+        match read_callback(request.query, &self.secrets.state, issuer) {
+            Ok(callback) => Decision::Accept(callback),
+            Err(WrongCallback::Foreign) => Decision::Wrong,
+            Err(WrongCallback::Issuer(wrong)) => Decision::WrongIssuer(wrong),
+        }
     }
 
     /// Returns whether one of the cookies is that of this login. Cookies of a host do not depend on

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::callback::Callback;
+use super::callback::{Callback, WrongIssuer};
 use super::gate::{BrowserRequest, Decision, Gate};
 use super::pages::{self, Page};
 pub(super) use bind::BoundLoopback;
@@ -42,6 +42,8 @@ static FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 pub(super) enum BrowserEvent {
     /// A request arrived that is not part of the login.
     WrongRequest,
+    /// The callback arrived with another issuer than the definition has.
+    WrongIssuer(WrongIssuer),
     /// The callback arrived.
     Callback(Callback),
     /// A second client has opened the start link.
@@ -187,6 +189,7 @@ impl Browser {
         };
         let mut gate = self.gate.lock();
         let is_first_wrong = gate.wrong_requests() == 0;
+        let is_first_wrong_issuer = !gate.has_wrong_issuer();
         match gate.answer(&request) {
             Decision::Start => {
                 let (url, cookie) = (&self.authorization_url, gate.cookie());
@@ -209,6 +212,12 @@ impl Browser {
             Decision::Wrong => {
                 self.report_wrong_request(is_first_wrong);
                 pages::wrong_page()
+            }
+            Decision::WrongIssuer(wrong) => {
+                if is_first_wrong_issuer {
+                    self.report(BrowserEvent::WrongIssuer(wrong));
+                }
+                pages::wrong_issuer_page()
             }
         }
     }

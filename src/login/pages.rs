@@ -27,7 +27,15 @@ const COMMON_FIELDS: [(HeaderName, &str); 3] = [
 pub(super) fn wrong_page() -> Page {
     page(
         StatusCode::BAD_REQUEST,
-        "This request does not belong to the login. The login still waits: return to the page of the provider, or open the link in the terminal again.",
+        "This request does not belong to the login. The login still waits: return to the page of the provider, or open the link of the terminal again, in the browser in which you opened it first.",
+    )
+}
+
+/// The answer to a callback with another issuer.
+pub(super) fn wrong_issuer_page() -> Page {
+    page(
+        StatusCode::BAD_REQUEST,
+        "The answer names another issuer than the definition of the connection. Return to the terminal, which shows both.",
     )
 }
 

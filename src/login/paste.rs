@@ -2,7 +2,7 @@
 //! which the browser ended. For `https://` redirect URIs, and for terminals without a browser.
 
 use super::authorization::AuthorizationRequest;
-use super::callback::{Callback, read_callback};
+use super::callback::{Callback, WrongCallback, read_callback};
 use super::endpoint::Obtained;
 use super::failure::{LoginFailure, denied};
 use super::secrets::RandomText;
@@ -25,6 +25,7 @@ impl Session<'_> {
             RedirectUri::Remote(url) => format!("https://{}{}", url.authority(), url.target()),
             RedirectUri::Loopback(uri) => loopback_text(uri, self.options.port),
         };
+        self.note(&format!("redirect:   {redirect_uri}"));
         let state = RandomText::generate()?;
         let verifier = consent.has_pkce.then(RandomText::generate).transpose()?;
         let request = AuthorizationRequest {
@@ -64,8 +65,8 @@ impl Session<'_> {
                     Ok(callback) => return Ok(callback),
                     Err(why) => why,
                 },
-                Line::TooLong => "the address is longer than 8 KiB",
-                Line::Several => "the address contains a line break",
+                Line::TooLong => "the address is longer than 8 KiB".to_owned(),
+                Line::Several => "the address contains a line break".to_owned(),
                 Line::End => break,
             };
             self.note(&format!("not accepted: {refused}"));
@@ -90,25 +91,31 @@ fn read_pasted(
     redirect_uri: &str,
     state: &RandomText,
     issuer: Option<&str>,
-) -> Result<Callback, &'static str> {
-    let text = std::str::from_utf8(text).map_err(|_| "the address is not text")?;
+) -> Result<Callback, String> {
+    let text = std::str::from_utf8(text).map_err(|_| "the address is not text".to_owned())?;
     let text = text.trim();
     if text.chars().any(char::is_control) {
-        return Err("the address contains control characters");
+        return Err("the address contains control characters".to_owned());
     }
     if !text.contains("://") {
         return Err(
-            "paste the whole address, with `https://` or `http://`: the code alone cannot be checked",
+            "paste the whole address, with `https://` or `http://`: the code alone cannot be checked"
+                .to_owned(),
         );
     }
     // Some providers append an empty fragment.
     let address = text.split('#').next().unwrap_or_default();
     let (place, query) = address.split_once('?').unwrap_or((address, ""));
     if place != redirect_uri {
-        return Err("the address does not begin with the redirect URI");
+        return Err("the address does not begin with the redirect URI".to_owned());
     }
-    read_callback(query, state, issuer)
-        .ok_or("the address does not belong to this login; use the page that was opened last")
+    read_callback(query, state, issuer).map_err(|wrong| match wrong {
+        WrongCallback::Foreign => {
+            "the address does not belong to this login; use the page that was opened last"
+                .to_owned()
+        }
+        WrongCallback::Issuer(wrong) => wrong.describe(),
+    })
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ fn name(decision: &Decision) -> &'static str {
         Decision::Done => "done",
         Decision::NotFound => "not found",
         Decision::Wrong => "wrong",
+        Decision::WrongIssuer(_) => "wrong issuer",
     }
 }
 
@@ -224,12 +225,23 @@ fn the_issuer_is_compared_byte_for_byte() {
     for bad in ["", "&iss=https://as.test/", "&iss=https://AS.test", "&iss="] {
         assert_eq!(
             name(&login.call_back(&format!("{query}{bad}"))),
-            "wrong",
+            "wrong issuer",
             "{bad}"
         );
     }
     let error = query.replace("code=", "error=");
-    assert_eq!(name(&login.call_back(&error)), "wrong");
+    assert_eq!(name(&login.call_back(&error)), "wrong issuer");
+    // Only the answer to this login is compared.
+    let request = navigation("/callback", &query);
+    assert_eq!(name(&login.gate.answer(&request)), "wrong");
+    assert_eq!(name(&login.call_back("code=c&state=other")), "wrong");
+    let planted = format!("{query}&iss=%1B[31m{}", "x".repeat(1000));
+    let Decision::WrongIssuer(wrong) = login.call_back(&planted) else {
+        panic!("the issuer was not compared");
+    };
+    let text = wrong.describe();
+    assert!(text.contains("`issuer` in the definition is `https://as.test`"));
+    assert!(!text.contains('\x1b') && text.len() < 400, "{text}");
     let right = format!("{query}&iss=https%3A%2F%2Fas.test");
     assert_eq!(name(&login.call_back(&right)), "code");
 }

@@ -223,7 +223,7 @@ fn all_sockets_can_be_held_for_a_short_time_only() {
     // F-337
     let world = LoginWorld::new(&json!({}));
     let mut login = world.login(&[]);
-    let link = login.wait_for_line("http://");
+    let link = login.wait_for_line("/start/");
     let (authority, start) = split_link(&link);
     let held: Vec<_> = (0..16)
         .map(|_| TcpStream::connect(authority).unwrap())
@@ -238,18 +238,23 @@ fn the_issuer_of_the_callback_is_checked() {
     // F-338
     let world = LoginWorld::new(&json!({"issuer": "https://as.test"}));
     let mut login = world.login(&[]);
+    login.wait_for_line("redirect:   http://127.0.0.1:");
     let opened = login.open();
-    assert_eq!(opened.call_back("code=the-code"), 400);
-    assert_eq!(
-        opened.call_back("code=the-code&iss=https://other.test"),
-        400
+    let other = "code=the-code&iss=https://other.test%1B%E2%80%AE";
+    assert_eq!(opened.call_back(other), 400);
+    login.wait_for_line(
+        "has the issuer `https://other.test`, and `issuer` in the definition is `https://as.test`",
     );
+    assert_eq!(opened.call_back("code=the-code"), 400);
     assert_eq!(opened.call_back("error=planted-text"), 400);
     assert_eq!(opened.call_back("code=the-code&iss=https://as.test"), 303);
     login.reply("Store this grant?", "y");
     let ended = login.end();
     assert_eq!(ended.exit, Some(0), "{ended:?}");
     assert!(!ended.err.contains("planted-text"));
+    // One warning, which counts no request of another program.
+    assert!(!ended.err.contains("did not belong"), "{ended:?}");
+    assert!(!ended.err.contains("no issuer"), "{ended:?}");
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn by_device(world: &PlantedWorld) {
 
 fn by_paste(world: &PlantedWorld) {
     let mut login = world.login(&["--paste", "--replace", "api"]);
-    let line = login.wait_for_line("https://");
+    let line = login.wait_for_line("/authorize?");
     let url = url::Url::parse(line.trim()).unwrap();
     let parameter = |name| url.query_pairs().find(|(n, _)| n == name).unwrap().1;
     world.plant("pasted state", &parameter("state"));
@@ -279,7 +279,7 @@ fn a_login_that_crashes_leaves_no_core_file() {
     // F-355
     let world = PlantedWorld::new();
     let mut login = world.login_with_core(&["--no-browser", "api"]);
-    let link = login.wait_for_line("http://");
+    let link = login.wait_for_line("/start/");
     let opened = Opened::at(&link);
     let code = percent_encoded(CODE);
     assert_eq!(opened.call_back(&format!("code={code}")), 303);

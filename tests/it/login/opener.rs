@@ -35,7 +35,7 @@ fn finish(mut login: Process, record: &Path, before: &[&str]) -> String {
     let (authority, start) = split_link(link);
     assert_eq!(navigate(authority, start, "").status, 302);
     login.wait_for_line("a browser opens; if it does not, open this link:");
-    assert_eq!(login.wait_for_line("http://"), *link);
+    assert_eq!(login.wait_for_line("/start/"), *link);
     login.interrupt();
     environment.to_owned()
 }

@@ -17,7 +17,7 @@ fn a_pasted_address_is_accepted_at_the_third_attempt() {
     // F-347
     let world = LoginWorld::new(&json!({"redirect_uri": REDIRECT_URI}));
     let mut login = world.login(&[]);
-    let line = login.wait_for_line("https://");
+    let line = login.wait_for_line("/authorize?");
     let url = url::Url::parse(&line).unwrap();
     let mut pairs = url.query_pairs();
     let state = pairs.find(|(name, _)| name == "state").unwrap().1;

@@ -99,7 +99,7 @@ impl Process {
 
     /// Opens the start link that the process prints.
     pub(super) fn open(&mut self) -> Opened {
-        Opened::at(&self.wait_for_line("http://"))
+        Opened::at(&self.wait_for_line("/start/"))
     }
 
     /// Returns the id of the process.

@@ -9,12 +9,16 @@ use super::world::LoginWorld;
 
 #[test]
 fn a_login_ends_after_its_timeout() {
-    // F-337, F-339 (b): both wait for the shortest timeout at the same time.
-    let [world, held_world] = [(); 2].map(|()| LoginWorld::new(&json!({})));
-    let [mut login, mut held_login] =
-        [&world, &held_world].map(|world| world.login(&["--timeout", "60"]));
-    let link = login.wait_for_line("http://");
-    let held_link = held_login.wait_for_line("http://");
+    // F-337, F-338, F-339 (b): all wait for the shortest timeout at the same time.
+    let fields = [json!({}), json!({}), json!({"issuer": "https://as.test"})];
+    let [world, held_world, issuer_world] = fields.map(|fields| LoginWorld::new(&fields));
+    let worlds = [&world, &held_world, &issuer_world];
+    let [mut login, mut held_login, mut issuer_login] =
+        worlds.map(|world| world.login(&["--timeout", "60"]));
+    let wrong_issuer = issuer_login.open();
+    assert_eq!(wrong_issuer.call_back("code=c&iss=https://as.test/"), 400);
+    let link = login.wait_for_line("/start/");
+    let held_link = held_login.wait_for_line("/start/");
     let (held_authority, _) = split_link(&held_link);
     let held: Vec<_> = (0..16)
         .map(|_| TcpStream::connect(held_authority).unwrap())
@@ -22,7 +26,8 @@ fn a_login_ends_after_its_timeout() {
     let ended = login.end();
     let held_ended = held_login.end();
     drop(held);
-    for (ended, world) in [(&ended, &world), (&held_ended, &held_world)] {
+    let issuer_ended = issuer_login.end();
+    for (ended, world) in [&ended, &held_ended, &issuer_ended].into_iter().zip(worlds) {
         assert_eq!(ended.exit, Some(1), "{ended:?}");
         assert!(ended.err.contains("timed out"), "{ended:?}");
         assert!(!world.file().exists());
@@ -30,6 +35,11 @@ fn a_login_ends_after_its_timeout() {
     }
     assert!(TcpStream::connect(split_link(&link).0).is_err());
     assert!(ended.err.contains("--timeout"), "{ended:?}");
+    let callback = format!("with `http://{}/callback`", split_link(&link).0);
+    assert!(ended.err.contains(&callback), "{ended:?}");
+    let message = issuer_ended.err.lines().last().unwrap();
+    assert!(message.contains("timed out; the answer"), "{message}");
+    assert!(message.contains("correct `issuer`"), "{message}");
     assert!(held_ended.err.contains("use --paste"), "{held_ended:?}");
 }
 
