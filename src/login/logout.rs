@@ -7,7 +7,9 @@ use super::session::Session;
 use crate::credential::Reason;
 use crate::credential::oauth::consent::request::client_auth;
 use crate::domain::TokenUrl;
-use crate::token_store::{StoredFile, StoredGrant, TokenText, UnusableFile};
+use crate::token_store::{
+    HeldGrant, Reservation, StoredFile, StoredGrant, TokenText, UnusableFile,
+};
 
 /// The extent of a logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,13 @@ impl Session<'_> {
         let held = self.lock().await?;
         let stored = match held.read() {
             StoredFile::Usable { document, .. } => Some(*document),
-            StoredFile::Unusable(UnusableFile::Content(_)) | StoredFile::Absent => None,
+            StoredFile::Absent => None,
+            StoredFile::Unusable(UnusableFile::Content(why)) if scope == LogoutScope::Provider => {
+                return Err(self.unusable_document(&why.to_string()));
+            }
+            StoredFile::Unusable(UnusableFile::Content(_)) => {
+                return self.mark_unusable_document(held, sharing);
+            }
             StoredFile::Unusable(why) => {
                 let file = self.store.file_path(&consent.grant);
                 return Err(LoginFailure::unavailable(format!(
@@ -83,8 +91,44 @@ impl Session<'_> {
             },
             (_, LogoutScope::Local) => self.note("the grant stays valid at the provider"),
         }
-        let now = Timestamp::now();
-        let document = StoredGrant::revoked(stored.as_ref(), consent.client(), seed, now);
+        self.save_revoked(reservation, stored.as_ref(), sharing)
+    }
+
+    /// Describes a file whose tokens cannot be read, and so cannot be revoked. As after a
+    /// revocation that fails, nothing changes: a person may still repair the file.
+    fn unusable_document(&self, why: &str) -> LoginFailure {
+        let consent = self.consent();
+        let page = match &consent.provider.revoke_page {
+            Some(page) => format!("at {page}"),
+            None => "on the provider's page of connected apps".to_owned(),
+        };
+        LoginFailure::refused(format!(
+            "the token file `{}` is not usable ({why}), so its tokens could not be revoked, and the grant may still be valid at the provider; revoke it {page}, then use --local to end the grant here",
+            self.store.file_path(&consent.grant).display()
+        ))
+    }
+
+    /// Replaces a file whose tokens cannot be read by the mark of the logout.
+    fn mark_unusable_document(
+        &mut self,
+        held: HeldGrant,
+        sharing: &[&str],
+    ) -> Result<(), LoginFailure> {
+        let reservation = held.reserve()?;
+        self.note("the token file was not usable; the grant may still be valid at the provider");
+        self.save_revoked(reservation, None, sharing)
+    }
+
+    /// Saves the mark of the logout.
+    fn save_revoked(
+        &mut self,
+        reservation: Reservation,
+        stored: Option<&StoredGrant>,
+        sharing: &[&str],
+    ) -> Result<(), LoginFailure> {
+        let consent = self.consent();
+        let (client, seed) = (consent.client(), self.configured_seed());
+        let document = StoredGrant::revoked(stored, client, seed, Timestamp::now());
         reservation.save(&document)?;
         writeln!(
             self.out,

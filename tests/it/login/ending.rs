@@ -119,9 +119,24 @@ fn connections_shows_who_needs_a_consent() {
     let unread = world.run("explain", &arguments);
     assert_eq!(unread.exit, Some(0), "{unread:?}");
     assert!(!unread.out.contains("consent_status"), "{unread:?}");
-    assert_eq!(world.run("logout", &["api"]).exit, Some(0));
-    let (_, api) = list(&world);
-    assert_eq!(api["status"], "needs_consent");
+}
+
+#[test]
+fn a_file_that_is_not_usable_cannot_be_revoked() {
+    // F-305
+    let world = world(&json!({"revocation_url": "/revoke"}), "200 OK");
+    fs::write(world.file(), "{").unwrap();
+    let ended = world.run("logout", &["api"]);
+    assert_eq!(ended.exit, Some(1), "{ended:?}");
+    for words in ["api.json` is not usable", "may still be valid", "--local"] {
+        assert!(ended.err.contains(words), "{ended:?}");
+    }
+    assert_eq!(fs::read(world.file()).unwrap(), b"{");
+    let ended = world.run("logout", &["--local", "api"]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    assert!(ended.err.contains("may still be valid"), "{ended:?}");
+    assert!(world.stored()["revoked_at"].is_string());
+    assert_eq!(world.provider.calls(), 1);
 }
 
 #[test]
