@@ -13,7 +13,7 @@ use crate::cli::probe::own_listeners;
 use crate::cli::{Exit, Streams, describe_definitions, report_problems};
 use crate::config::{self, Environment, LoadOptions, Loaded, SecretValues};
 use crate::domain::auth::UserConsent;
-use crate::domain::{Auth, Connection};
+use crate::domain::{Auth, Connection, Secret, SecretSource};
 use crate::login::{FailureKind, LoginFailure, LoginOptions, Session};
 use crate::token_store::TokenStore;
 use crate::upstream::{ResolverSettings, Trust};
@@ -100,10 +100,11 @@ impl Target {
         let found = find_connection(loaded, &self.id);
         match found.map(|connection| (connection, &connection.auth)) {
             Some((connection, Auth::OauthUserConsent(consent))) => Ok((connection, consent)),
-            Some((_, auth)) => Err(LoginFailure::usage(format!(
-                "connection `{}` has the auth kind `{}`, which needs no consent; change its credential in the definition",
+            Some((connection, auth)) => Err(LoginFailure::usage(format!(
+                "connection `{}` has the auth kind `{}`, which needs no consent; {}",
                 self.id,
-                auth.kind()
+                auth.kind(),
+                describe_removal(loaded, connection)
             ))),
             // The definition was removed after the first load.
             None => Err(LoginFailure::usage("there is no such connection")),
@@ -115,6 +116,33 @@ impl Target {
     pub(super) fn variables(&self) -> Vec<OsString> {
         let names = self.options.environment.looked_up();
         names.into_iter().map(OsString::from).collect()
+    }
+}
+
+/// Describes where a fixed credential is, and where it can be revoked.
+fn describe_removal(loaded: &Loaded, connection: &Connection) -> String {
+    let secrets: Vec<&Secret> = match &connection.auth {
+        Auth::BearerToken(bearer) => vec![bearer.token()],
+        Auth::BasicAuth(basic) => vec![basic.username(), basic.password()],
+        Auth::StaticHeaders(headers) => headers.iter().map(|header| &header.value).collect(),
+        Auth::OauthClientCredentials(_) | Auth::OauthUserConsent(_) | Auth::NoAuth => Vec::new(),
+    };
+    let files = secrets
+        .into_iter()
+        .filter_map(|secret| match secret.source() {
+            SecretSource::File(path) => Some(format!("`{}`", path.display())),
+            SecretSource::Inline | SecretSource::Env(_) => None,
+        });
+    let files: Vec<String> = files.collect();
+    let place = match files.is_empty() {
+        true => "remove its credential from the definition".to_owned(),
+        false => format!("remove its credential, which is in {}", files.join(", ")),
+    };
+    let mut connectors = loaded.connectors.iter();
+    let connector = connectors.find(|known| Some(&known.slug) == connection.connector.as_ref());
+    match connector.and_then(|connector| connector.revoke_page.as_ref()) {
+        Some(page) => format!("revoke it at {page}, and {place}"),
+        None => format!("revoke it on the provider's page, and {place}"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::process::Process;
+use super::process::{Process, run};
 use crate::support::{Program, connection};
 
 fn program(kind: &str, credential: Value) -> Program {
@@ -85,4 +85,20 @@ fn an_existing_file_stays_if_it_is_not_replaced() {
     let ended = Process::without_terminal(&command(&program, &["--yes"])).end();
     assert_eq!(ended.exit, Some(69), "{ended:?}");
     assert_eq!(fs::read(program.path("key")).unwrap(), b"old");
+}
+
+#[test]
+fn a_logout_names_the_file_of_a_key() {
+    let token = json!({"token": {"file": "../secrets/api-token"}});
+    let program = program("bearer_token", token);
+    fs::create_dir_all(program.path("secrets")).unwrap();
+    fs::write(program.path("secrets/api-token"), "planted-key").unwrap();
+    let ended = run(&mut program.other_command("logout", &["api"]));
+    assert_eq!(ended.exit, Some(64), "{ended:?}");
+    assert!(ended.err.contains("secrets/api-token`"), "{ended:?}");
+    assert!(
+        ended.err.contains("revoke it on the provider's page"),
+        "{ended:?}"
+    );
+    assert!(!ended.err.contains("planted-key"), "{ended:?}");
 }
