@@ -35,6 +35,7 @@ mod options;
 mod pages;
 mod parameters;
 mod paste;
+mod provider_endpoint;
 mod secrets;
 mod session;
 mod steps;

@@ -11,6 +11,7 @@ use super::endpoint::Obtained;
 use super::failure::{LoginFailure, denied};
 use super::gate::{Gate, START_PATH};
 use super::listener::{BoundLoopback, BrowserEvent, CallbackListener};
+use super::provider_endpoint::ProviderEndpoint;
 use super::secrets::{LoginSecrets, RandomText};
 use super::session::Session;
 use crate::domain::auth::RedirectUri;
@@ -215,8 +216,13 @@ impl Session<'_> {
         }
         let url = &consent.endpoints.token_url;
         let sent = self.obtain_token(url, &fields, &consent.token_params);
-        sent.await
-            .map_err(|failure| failure.into_failure("the code is spent; run the command again"))
+        sent.await.map_err(|failure| {
+            let remedy = match failure.was_sent() {
+                true => "the code is spent; run the command again",
+                false => "the code was not sent, and nothing was stored; run the command again",
+            };
+            failure.into_failure(ProviderEndpoint::token(consent), remedy)
+        })
     }
 }
 

@@ -11,6 +11,7 @@ use super::authorization::requested_scopes;
 use super::endpoint::{ClientAuthChoice, Obtained, TokenFailure};
 use super::failure::{LoginFailure, denied};
 use super::json::{seconds_at, text_at};
+use super::provider_endpoint::ProviderEndpoint;
 use super::session::{Session, timed_out};
 use crate::credential::Reason;
 use crate::credential::oauth::consent::answer::AnswerClass;
@@ -68,7 +69,7 @@ impl Session<'_> {
             match poll_outcome(&failure) {
                 Some(outcome) => schedule.record(outcome),
                 None if failure.is_invalid_client() && auth.try_other() => {}
-                None => return Err(device_failure(failure)),
+                None => return Err(device_failure(failure, ProviderEndpoint::token(consent))),
             }
         }
     }
@@ -89,11 +90,15 @@ impl Session<'_> {
             fields.push(("scope", scopes.as_bytes()));
         }
         let what = "the device flow could not be started";
+        let endpoint = ProviderEndpoint {
+            field: "device_authorization_url",
+            url,
+        };
         loop {
             let response = self
                 .post(url, auth.current, &fields, &[])
                 .await
-                .map_err(|failure| failure.into_failure("check `device_authorization_url`"))?;
+                .map_err(|failure| failure.into_failure(endpoint, "nothing was stored"))?;
             let error = text_at(&response.body, "/error");
             match error {
                 Some(code) if code.as_str() == "invalid_client" && auth.try_other() => {}
@@ -110,7 +115,8 @@ impl Session<'_> {
                 None => {
                     let reason = Reason::Status(response.status.as_u16());
                     let remedy = "check `device_authorization_url`";
-                    return Err(LoginFailure::from_reason(what, reason, remedy));
+                    let why = endpoint.describe(reason);
+                    return Err(LoginFailure::from_reason(what, &why, reason, remedy));
                 }
             }
         }
@@ -142,9 +148,9 @@ fn parse_authorization(body: &[u8]) -> Result<DeviceAuthorization, &'static str>
 fn poll_outcome(failure: &TokenFailure) -> Option<PollOutcome> {
     match failure {
         // The address guard refuses the next request as well.
-        TokenFailure::NoResponse(Reason::AddressRefused(_)) => None,
+        TokenFailure::NoResponse(none) if matches!(none.reason, Reason::AddressRefused(_)) => None,
         TokenFailure::NoResponse(_) => Some(PollOutcome::NetworkError),
-        TokenFailure::Answer(answer) => match answer.error_text.as_deref() {
+        TokenFailure::Answer(answer, _) => match answer.error_text.as_deref() {
             Some("authorization_pending") => Some(PollOutcome::Pending),
             Some("slow_down") => Some(PollOutcome::SlowDown),
             Some(code) if DENIED.contains(&code) || EXPIRED.contains(&code) => None,
@@ -158,8 +164,8 @@ fn poll_outcome(failure: &TokenFailure) -> Option<PollOutcome> {
     }
 }
 
-fn device_failure(failure: TokenFailure) -> LoginFailure {
-    if let TokenFailure::Answer(answer) = &failure {
+fn device_failure(failure: TokenFailure, endpoint: ProviderEndpoint<'_>) -> LoginFailure {
+    if let TokenFailure::Answer(answer, _) = &failure {
         match answer.error_text.as_deref() {
             Some(code) if DENIED.contains(&code) => return denied(code),
             Some(code) if EXPIRED.contains(&code) => {
@@ -170,7 +176,7 @@ fn device_failure(failure: TokenFailure) -> LoginFailure {
             Some(_) | None => {}
         }
     }
-    failure.into_failure("run the command again")
+    failure.into_failure(endpoint, "run the command again")
 }
 
 #[cfg(test)]
@@ -182,6 +188,7 @@ mod tests {
     use super::{DENIED, EXPIRED, PollOutcome, parse_authorization, poll_outcome};
     use crate::credential::Reason;
     use crate::credential::oauth::consent::answer::AnswerRules;
+    use crate::credential::oauth::exchange::NoResponse;
     use crate::domain::auth::JsonPointer;
     use crate::login::endpoint::TokenFailure;
 
@@ -219,7 +226,7 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let body = format!(r#"{{"error": "{code}"}}"#);
             let read = rules.read(status, body.as_bytes());
-            poll_outcome(&TokenFailure::Answer(read.err().unwrap()))
+            poll_outcome(&TokenFailure::Answer(read.err().unwrap(), status))
         };
         for status in [200, 400, 403, 428, 500, 503] {
             let pending = Some(PollOutcome::Pending);
@@ -237,7 +244,10 @@ mod tests {
     #[test]
     fn an_address_that_is_refused_is_not_polled_again() {
         // F-342 (a)
-        let outcome = |reason| poll_outcome(&TokenFailure::NoResponse(reason));
+        let outcome = |reason| {
+            let was_sent = false;
+            poll_outcome(&TokenFailure::NoResponse(NoResponse { reason, was_sent }))
+        };
         assert_eq!(outcome(Reason::AddressRefused("loopback")), None);
         assert_eq!(outcome(Reason::Timeout), Some(PollOutcome::NetworkError));
     }

@@ -13,10 +13,11 @@ use http_body_util::{BodyExt as _, Empty};
 use zeroize::Zeroizing;
 
 use super::failure::LoginFailure;
+use super::provider_endpoint::ProviderEndpoint;
 use super::session::Session;
 use crate::credential::oauth::consent::answer::{AnswerRules, FailedAnswer, TokenAnswer};
 use crate::credential::oauth::consent::request::{client_auth, write_token_request};
-use crate::credential::oauth::exchange::{TokenExchange, TokenResponse};
+use crate::credential::oauth::exchange::{NoResponse, TokenExchange, TokenResponse};
 use crate::credential::{ErrorCode, Reason};
 use crate::domain::TokenUrl;
 use crate::domain::auth::ConsentClientAuth;
@@ -53,9 +54,9 @@ pub(super) struct Obtained {
 /// A token request that failed.
 pub(super) enum TokenFailure {
     /// There is no complete response.
-    NoResponse(Reason),
-    /// The response has no token.
-    Answer(FailedAnswer),
+    NoResponse(NoResponse),
+    /// The response, which has this status, has no token.
+    Answer(FailedAnswer, StatusCode),
 }
 
 /// The place of the client's credentials in requests. If the definition does not state it, the
@@ -87,25 +88,44 @@ impl ClientAuthChoice {
 
 impl TokenFailure {
     pub(super) fn is_invalid_client(&self) -> bool {
-        matches!(self, Self::Answer(answer)
+        matches!(self, Self::Answer(answer, _)
             if answer.reason == Reason::Refused(ErrorCode::InvalidClient))
     }
 
-    /// Describes the failure for the person.
-    pub(super) fn into_failure(self, remedy: &str) -> LoginFailure {
-        let what = "no token was obtained";
+    /// Returns whether a byte of the request may have reached the endpoint.
+    pub(super) fn was_sent(&self) -> bool {
         match self {
-            Self::NoResponse(reason) => LoginFailure::from_reason(what, reason, remedy),
-            Self::Answer(answer) => {
-                let what = match answer.error_text.as_deref() {
-                    Some(text) if !answer.reason.to_string().contains(text) => {
-                        format!("{what} (the provider's error is `{text}`)")
-                    }
-                    Some(_) | None => what.to_owned(),
-                };
-                LoginFailure::from_reason(&what, answer.reason, remedy)
-            }
+            Self::NoResponse(none) => none.was_sent,
+            Self::Answer(..) => true,
         }
+    }
+
+    /// Describes the failure of a request to this endpoint for the person.
+    pub(super) fn into_failure(self, endpoint: ProviderEndpoint<'_>, remedy: &str) -> LoginFailure {
+        let what = "no token was obtained";
+        let (answer, status) = match self {
+            Self::NoResponse(NoResponse { reason, .. }) => {
+                return LoginFailure::from_reason(what, &endpoint.describe(reason), reason, remedy);
+            }
+            Self::Answer(answer, status) => (answer, status.as_u16()),
+        };
+        let error = answer.error_text.as_deref();
+        let why = match (answer.reason, error) {
+            // A code that OAuth does not define: usually the answer of another resource.
+            (Reason::Refused(ErrorCode::Other), Some(error)) => format!(
+                "{} and the error `{error}`; check `{}`",
+                endpoint.describe(Reason::Status(status)),
+                endpoint.field
+            ),
+            (reason, Some(error)) if !reason.to_string().contains(error) => {
+                format!(
+                    "{reason}; the provider's error is `{error}`, with status {status} of `{}`",
+                    endpoint.field
+                )
+            }
+            (reason, _) => format!("{reason}, with status {status} of `{}`", endpoint.field),
+        };
+        LoginFailure::from_reason(what, &why, answer.reason, remedy)
     }
 }
 
@@ -137,6 +157,7 @@ impl Session<'_> {
         additional: &[(String, String)],
     ) -> Result<Obtained, TokenFailure> {
         let response = self.post(url, auth, fields, additional).await?;
+        let status = response.status;
         let answered = AnswerRules::from_parameters(self.consent())
             .read(response.status, &response.body)
             .map_err(|failed| {
@@ -146,7 +167,7 @@ impl Session<'_> {
                 if let Some(secret) = &self.consent().client_secret {
                     secrets.push(secret.expose());
                 }
-                TokenFailure::Answer(failed.without_secrets(&response.body, &secrets))
+                TokenFailure::Answer(failed.without_secrets(&response.body, &secrets), status)
             })?;
         Ok(Obtained {
             answer: answered,
@@ -163,13 +184,35 @@ impl Session<'_> {
         fields: &[(&str, &[u8])],
         additional: &[(String, String)],
     ) -> Result<TokenResponse, TokenFailure> {
-        let request = write_token_request(self.consent(), auth, fields, additional)
-            .ok_or(TokenFailure::NoResponse(Reason::Internal))?;
+        let request = write_token_request(self.consent(), auth, fields, additional).ok_or(
+            TokenFailure::NoResponse(NoResponse {
+                reason: Reason::Internal,
+                was_sent: false,
+            }),
+        )?;
         let ranges = &self.consent().allowed_private_cidrs;
         TokenExchange::new(Arc::clone(&self.client), url, ranges)
             .send(request)
             .await
-            .map_err(|none| TokenFailure::NoResponse(none.reason))
+            .map_err(TokenFailure::NoResponse)
+    }
+
+    /// Checks that the name of the token endpoint resolves to addresses that may be dialled, so
+    /// that a person does not consent in vain. Sends nothing to the endpoint.
+    pub(super) async fn check_token_endpoint(&self) -> Result<(), LoginFailure> {
+        let consent = self.consent();
+        let url = &consent.endpoints.token_url;
+        let endpoint = self.client.endpoint(url, &consent.allowed_private_cidrs);
+        let checked = tokio::time::timeout(TIMEOUT, self.client.check_endpoint(&endpoint)).await;
+        let reason = match checked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(failure)) => Reason::from(failure),
+            Err(_late) => Reason::Timeout,
+        };
+        let why = ProviderEndpoint::token(consent).describe(reason);
+        Err(LoginFailure::unavailable(format!(
+            "{why}; the login was not started"
+        )))
     }
 
     /// Fetches a document of the API with an access token and the headers of the connection.

@@ -43,13 +43,19 @@ impl LoginFailure {
         Self::new(FailureKind::Unavailable, message)
     }
 
+    /// Adds a note at the end of the message.
+    pub(super) fn with_note(mut self, note: &str) -> Self {
+        self.message = format!("{}; {note}", self.message);
+        self
+    }
+
     fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { kind, message }
     }
 
-    /// Describes an endpoint that gave no usable answer.
-    pub(super) fn from_reason(what: &str, reason: Reason, remedy: &str) -> Self {
+    /// Creates the failure of an endpoint that gave no usable answer. `why` describes the reason.
+    pub(super) fn from_reason(what: &str, why: &str, reason: Reason, remedy: &str) -> Self {
         let is_unavailable = matches!(
             reason,
             Reason::Unreachable(_)
@@ -62,7 +68,7 @@ impl LoginFailure {
             true => FailureKind::Unavailable,
             false => FailureKind::Refused,
         };
-        Self::new(kind, format!("{what}: {reason}; {remedy}"))
+        Self::new(kind, format!("{what}: {why}; {remedy}"))
     }
 }
 

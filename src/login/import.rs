@@ -9,6 +9,7 @@ use super::compare;
 use super::endpoint::Obtained;
 use super::failure::LoginFailure;
 use super::json::text_at;
+use super::provider_endpoint::ProviderEndpoint;
 use super::session::Session;
 use crate::credential::oauth::consent::answer::AnswerRules;
 use crate::token_store::{StoredGrant, TokenText};
@@ -52,11 +53,14 @@ impl Session<'_> {
         previous: Option<&StoredGrant>,
         is_spending: &Cell<bool>,
     ) -> Result<(), LoginFailure> {
-        self.note("the refresh token is spent now, and the account is looked up afterwards");
+        self.note(
+            "the refresh token is sent once after the questions, and the account is looked up afterwards",
+        );
         let consent = self.consent();
         let held = loop {
             let stored = self.read_stored(previous).await?;
-            self.confirm_account(None, stored.as_ref(), false).await?;
+            let confirmed = self.confirm_account(None, stored.as_ref(), false).await;
+            confirmed.map_err(|failure| failure.with_note("the refresh token was not sent"))?;
             if let Some(held) = self.lock_unless_replaced(stored.as_ref()).await? {
                 break held;
             }
@@ -70,9 +74,15 @@ impl Session<'_> {
         let url = &consent.endpoints.refresh_url;
         let sent = self.obtain_token(url, &fields, &consent.refresh_params);
         let obtained = sent.await.map_err(|failure| {
-            failure.into_failure(
-                "nothing was stored; the refresh token may be spent, so obtain a new one",
-            )
+            let field = match *url == consent.endpoints.token_url {
+                true => "token_url",
+                false => "refresh_url",
+            };
+            let remedy = match failure.was_sent() {
+                true => "nothing was stored; the refresh token may be spent, so obtain a new one",
+                false => "nothing was stored; the refresh token was not sent",
+            };
+            failure.into_failure(ProviderEndpoint { field, url }, remedy)
         })?;
         let mut document = self.new_consent(&obtained, None);
         document.refresh_token.get_or_insert_with(|| token.clone());

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::failure::LoginFailure;
+use super::provider_endpoint::ProviderEndpoint;
 use super::session::Session;
 use crate::credential::Reason;
 use crate::credential::oauth::consent::request::client_auth;
@@ -200,10 +201,14 @@ impl Session<'_> {
             let what = "the grant could not be revoked";
             LoginFailure::refused(format!("{what}: {reason}; {remedy}"))
         };
+        let endpoint = ProviderEndpoint {
+            field: "revocation_url",
+            url,
+        };
         match self.post(url, auth, &fields, &[]).await {
             Ok(response) if response.status.is_success() => Ok(()),
             Ok(response) => Err(failed(Reason::Status(response.status.as_u16()))),
-            Err(failure) => Err(failure.into_failure(remedy))
+            Err(failure) => Err(failure.into_failure(endpoint, remedy))
                 .map_err(|failure: LoginFailure| LoginFailure::refused(failure.message)),
         }
     }

@@ -82,7 +82,7 @@ impl Session<'_> {
             ));
         }
         self.describe(flow);
-        let previous = self.prepare().await?;
+        let previous = self.prepare(flow).await?;
         self.confirm_replacement(previous.as_ref()).await?;
         let obtained = match flow {
             Flow::Browser => {
@@ -170,8 +170,9 @@ impl Session<'_> {
         self.note(&lines);
     }
 
-    /// Proves that the store can be written, before a browser opens. Returns the document in it.
-    async fn prepare(&mut self) -> Result<Option<StoredGrant>, LoginFailure> {
+    /// Proves that the store can be written, and checks the address of the token endpoint, before a
+    /// browser opens. Returns the stored document.
+    async fn prepare(&mut self, flow: Flow) -> Result<Option<StoredGrant>, LoginFailure> {
         self.store.create_directory().map_err(|error| {
             LoginFailure::unavailable(format!(
                 "cannot create the token store `{}`: {error}; create it, or set `token_store.directory`",
@@ -181,6 +182,11 @@ impl Session<'_> {
         let held = self.lock().await?;
         let previous = held.read().into_document();
         held.reserve().map(drop)?;
+        match flow {
+            // The refresh token is sent at once, and only if the person confirms it.
+            Flow::Import => {}
+            Flow::Browser | Flow::Device | Flow::Paste => self.check_token_endpoint().await?,
+        }
         Ok(previous)
     }
 

@@ -46,7 +46,7 @@ pub struct Upstreams {
 /// The client of one worker.
 pub struct Client {
     upstreams: Arc<Upstreams>,
-    dialer: Dialer,
+    pub(super) dialer: Dialer,
     limits: PoolLimits,
     pools: Mutex<HashMap<u64, Arc<UpstreamPool>>>,
     /// The value of `exhaustions` at this worker's last sweep. A larger value means that a dial has

@@ -26,6 +26,11 @@ impl Client {
         Endpoint(Arc::new(SharedUpstream::new(target, url.authority(), 1)))
     }
 
+    /// Resolves the name of an endpoint and checks the addresses. Opens no socket.
+    pub async fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), Failure> {
+        self.dialer.check_addresses(&endpoint.0.target).await
+    }
+
     /// Exchanges one request like [`Client::exchange`], over a socket of its own.
     pub async fn exchange_once<B>(
         &self,

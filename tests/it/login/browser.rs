@@ -313,6 +313,23 @@ fn failures_of_the_token_endpoint_end_the_login() {
     world.provider.kill();
     let ended = world.login_yes(&[]);
     assert_eq!(ended.exit, Some(69), "{ended:?}");
+    let message = format!(
+        "the host `{}` of `token_url` could not be reached; the code was not sent",
+        world.provider.address()
+    );
+    assert!(ended.err.contains(&message), "{ended:?}");
+}
+
+#[test]
+fn an_answer_of_another_resource_names_the_field_and_the_status() {
+    // F-342
+    let world = LoginWorld::with_provider(&json!({}), |_| {
+        TokenAnswer::error("404 Not Found", "no resource at this path")
+    });
+    let ended = world.login_yes(&[]);
+    assert_eq!(ended.exit, Some(1), "{ended:?}");
+    let message = "of `token_url` answered with status 404 and the error `no resource at this path`; check `token_url`; the code is spent";
+    assert!(ended.err.contains(message), "{ended:?}");
 }
 
 #[test]
@@ -328,8 +345,12 @@ fn a_private_address_of_the_token_endpoint_is_refused() {
         let api = api.auth(kind, consent);
         api.http("allowed_private_cidrs", json!([]))
     });
-    let ended = world.login_yes(&[]);
+    // Before the person consents.
+    let ended = world.run("login", &["--yes", "api"]);
     assert_eq!(ended.exit, Some(69), "{ended:?}");
+    assert!(!ended.err.contains("/start/"), "{ended:?}");
+    let message = "of `token_url` has a forbidden address (loopback)";
+    assert!(ended.err.contains(message), "{ended:?}");
     assert_eq!(world.provider.sockets(), 0);
     assert!(!world.file().exists());
 }
