@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::endpoint::Obtained;
 use super::json::text_at;
+use super::provider_endpoint::ProviderEndpoint;
 use super::session::Session;
 use crate::credential::oauth::response::sanitize;
 use crate::domain::auth::Identity;
@@ -19,14 +20,24 @@ impl Session<'_> {
     pub(super) async fn find_account(&mut self, obtained: &Obtained) -> Option<String> {
         let named = match &self.consent().identity {
             None => None,
-            Some(Identity::Answer(pointer)) => text_at(&obtained.body, pointer.as_str()),
+            Some(Identity::Answer(pointer)) => {
+                let named = text_at(&obtained.body, pointer.as_str());
+                self.warn_without_account(named.is_none(), "`identity.answer`", pointer.as_str());
+                named
+            }
             Some(Identity::Url(url, pointer)) => {
+                let field = "identity.url";
                 match self.get(url, &obtained.answer.access_token).await {
-                    Ok(document) => text_at(&document, pointer.as_str()),
+                    Ok(document) => {
+                        let named = text_at(&document, pointer.as_str());
+                        let place = "`identity.pointer`";
+                        self.warn_without_account(named.is_none(), place, pointer.as_str());
+                        named
+                    }
                     Err(reason) => {
+                        let why = ProviderEndpoint { field, url }.describe(reason);
                         self.note(&format!(
-                            "warning: the account could not be looked up at {} ({reason})",
-                            url.authority()
+                            "warning: the account could not be looked up: {why}"
                         ));
                         None
                     }
@@ -36,6 +47,14 @@ impl Session<'_> {
         let named = named.or_else(|| account_in_id_token(&obtained.body))?;
         let account = sanitize(&named).trim().to_owned();
         (!account.is_empty()).then_some(account)
+    }
+
+    fn warn_without_account(&mut self, is_missing: bool, field: &str, pointer: &str) {
+        if is_missing {
+            self.note(&format!(
+                "warning: {field} is `{pointer}`, and the answer has no text or number there"
+            ));
+        }
     }
 }
 

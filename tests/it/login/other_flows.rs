@@ -185,3 +185,40 @@ fn a_refresh_token_is_spent_once_and_then_stored() {
     assert_eq!(stored["refresh_token"], "refresh-1");
     assert_eq!(stored["account"], "octocat");
 }
+
+#[test]
+fn a_refresh_token_that_was_not_sent_is_reported_so() {
+    let world = LoginWorld::new(&json!({}));
+    assert_eq!(
+        import(&world, &json!({"refresh_token": "refresh-0"})).exit,
+        Some(0)
+    );
+    let ended = import(&world, &json!({"refresh_token": "refresh-9"}));
+    assert_eq!(ended.exit, Some(1), "{ended:?}");
+    assert!(ended.err.contains("--replace"), "{ended:?}");
+    let end = "the refresh token was not sent\n";
+    assert!(ended.err.ends_with(end), "{ended:?}");
+    assert_eq!(world.provider.calls(), 1);
+}
+
+#[test]
+fn an_account_that_is_not_found_is_a_warning_with_the_field() {
+    let world = LoginWorld::with_provider(&json!({}), |call| match call.target.as_str() {
+        "/me" => TokenAnswer::status("401 Unauthorized", "", ""),
+        _ => answer(&json!({"account": null})),
+    });
+    let ended = world.login_yes(&[]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    let warning = "warning: `identity.answer` is `/account`, and the answer has no";
+    assert!(ended.err.contains(warning), "{ended:?}");
+    let kind = "oauth_user_consent";
+    let mut consent = world.api.definition()["connection_details"]["http"][kind].clone();
+    let address = world.provider.address();
+    consent["identity"] = json!({"url": format!("https://{address}/me"), "pointer": "/login"});
+    world.redefine(|api| api.auth(kind, consent));
+    let ended = world.login_yes(&[]);
+    assert_eq!(ended.exit, Some(0), "{ended:?}");
+    let warning = format!("`{address}` of `identity.url` answered with status 401\n");
+    assert!(ended.err.contains(&warning), "{ended:?}");
+    assert!(!ended.err.contains("client_id"), "{ended:?}");
+}
