@@ -25,6 +25,8 @@ pub(crate) struct LoginFailure {
     pub(crate) kind: FailureKind,
     /// The message, which names what failed and what to do.
     pub(crate) message: String,
+    /// `true` if the token store cannot be written.
+    is_about_store: bool,
 }
 
 impl LoginFailure {
@@ -49,9 +51,18 @@ impl LoginFailure {
         self
     }
 
+    /// Returns whether the token store cannot be written.
+    pub(super) fn is_about_store(&self) -> bool {
+        self.is_about_store
+    }
+
     fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind, message }
+        Self {
+            kind,
+            message,
+            is_about_store: false,
+        }
     }
 
     /// Creates the failure of an endpoint that gave no usable answer. `why` describes the reason.
@@ -85,9 +96,12 @@ impl From<LockError> for LoginFailure {
 
 impl From<StoreError> for LoginFailure {
     fn from(error: StoreError) -> Self {
-        Self::unavailable(format!(
-            "{error}; check that this user may write to the directory `token_store.directory`"
-        ))
+        Self {
+            is_about_store: true,
+            ..Self::unavailable(format!(
+                "{error}; check that this user may write to the directory `token_store.directory`"
+            ))
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl Session<'_> {
     ) -> Result<(), LoginFailure> {
         let ended = self.end_grant(scope, sharing).await;
         if let Err(failure) = &ended {
-            self.note(&format!("egressd logout: {}", failure.message));
+            self.note_failure("logout", failure);
         }
         ended
     }

@@ -48,6 +48,15 @@ impl<'s> Session<'s> {
         let _closed = self.err.flush();
     }
 
+    /// Writes the failure of a command to standard error.
+    pub(super) fn note_failure(&mut self, command: &str, failure: &LoginFailure) {
+        let place = match failure.is_about_store() {
+            true => format!(", which is `{}`", self.store.path().display()),
+            false => String::new(),
+        };
+        self.note(&format!("egressd {command}: {}{place}", failure.message));
+    }
+
     /// Takes the lock of the grant. The wait does not block the runtime, so that a signal can end
     /// it and the listener still answers.
     pub(super) async fn lock(&self) -> Result<HeldGrant, LoginFailure> {

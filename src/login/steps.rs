@@ -50,7 +50,7 @@ impl Session<'_> {
             }
         };
         if let Err(failure) = &ended {
-            self.note(&format!("egressd login: {}", failure.message));
+            self.note_failure("login", failure);
         }
         if let Some(browser) = browser {
             let wrong = browser.wrong_requests();
@@ -175,7 +175,7 @@ impl Session<'_> {
     async fn prepare(&mut self, flow: Flow) -> Result<Option<StoredGrant>, LoginFailure> {
         self.store.create_directory().map_err(|error| {
             LoginFailure::unavailable(format!(
-                "cannot create the token store `{}`: {error}; create it, or set `token_store.directory`",
+                "cannot create the directory `{}` of the token store: {error}; create it in place of another file, or set `token_store.directory`",
                 self.store.path().display()
             ))
         })?;

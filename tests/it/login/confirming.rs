@@ -106,6 +106,16 @@ fn a_store_that_cannot_be_written_is_reported_first() {
     let ended = world.login(&[]).end();
     assert_eq!(ended.exit, Some(69), "{ended:?}");
     assert!(!ended.err.contains("http://"), "{ended:?}");
+    let store = format!("{}`", world.program.path("store/tokens").display());
+    assert!(ended.err.contains(&store), "{ended:?}");
+    // In the place of the lock.
+    fs::remove_file(world.program.path("store")).unwrap();
+    fs::create_dir_all(world.program.path("store/tokens/api.lock")).unwrap();
+    for command in ["login", "logout"] {
+        let ended = Process::on_terminal(&world.command(command, &["api"])).end();
+        assert_eq!(ended.exit, Some(69), "{ended:?}");
+        assert!(ended.err.contains(&store), "{ended:?}");
+    }
 }
 
 #[test]
