@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::field::join_names;
 use super::problem::{Problem, Problems};
-use super::redaction::quoted_path;
+use super::redaction::{quoted_file, quoted_path};
 use super::secret_policy::resolve_path;
 use crate::domain::auth::UserConsent;
 use crate::domain::{Auth, Connection, ConnectionId};
@@ -121,16 +121,16 @@ pub(super) fn check_token_store(
         let grant = consent.grant();
         // A configured refresh token starts the grant without a login.
         let is_seeded = consent.consent.parameters().refresh_token.is_some();
-        let file = directory.join(format!("{grant}.json"));
-        let is_missing =
-            fs::symlink_metadata(&file).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let name = format!("{grant}.json");
+        let is_missing = fs::symlink_metadata(directory.join(&name))
+            .is_err_and(|error| error.kind() == ErrorKind::NotFound);
         if is_seeded || !is_missing || warned.contains(&grant) {
             continue;
         }
         warned.push(grant);
         let message = format!(
             "the grant `{grant}` has no consent, because there is no file {}; requests are refused",
-            quoted_path(&file)
+            quoted_file(directory, &name)
         );
         let remedy = format!("run `egressd login {}`", consent.connection);
         let problem = consent.problem("consent_missing", message).warning();

@@ -4,6 +4,7 @@
 //! field path and excerpt of `config` passes the operator's text through this module. Text that is
 //! left out can still be found by its line and column.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::domain::agent_headers::GROUPS;
@@ -121,16 +122,50 @@ pub(super) fn shown_header(name: &str) -> String {
 }
 
 /// Formats a path without backticks. The part that exists is always shown: a secret that was
-/// mistaken for a path does not exist as a file. The rest is shown if it is short.
+/// mistaken for a path does not exist as a file. The rest is shown if it is short, or if it is
+/// plainly a path.
 pub(super) fn shown_path(path: &Path) -> String {
     let exists = |path: &&Path| path.as_os_str().is_empty() || path.symlink_metadata().is_ok();
     let known = path.ancestors().find(exists).unwrap_or(Path::new(""));
-    let rest = path.strip_prefix(known).unwrap_or(path).to_string_lossy();
-    if may_show(&rest) {
+    let rest = path.strip_prefix(known).unwrap_or(path);
+    if may_show(&rest.to_string_lossy()) || is_plainly_path(path, rest) {
         path.display().to_string()
     } else {
         known.join(OMISSION).display().to_string()
     }
+}
+
+/// Formats the path of a file that egressd names itself, such as that of a grant, in backticks.
+/// `name` must not be the operator's text, unless it was checked like an id.
+pub(super) fn quoted_file(directory: &Path, name: &str) -> String {
+    let shown = Path::new(&shown_path(directory)).join(name);
+    in_backticks(&shown.display().to_string())
+}
+
+/// The directories whose names show that a text in front of a file's name was meant as a path.
+const FILE_DIRECTORIES: [&str; 2] = ["secrets", "tokens"];
+/// The extensions that show that a text was meant as a path.
+const FILE_EXTENSIONS: [&str; 4] = ["json", "pem", "yaml", "yml"];
+
+/// Returns whether the missing part of a path, `rest`, is plainly a path: it has a directory or an
+/// extension that files of egressd have, and consists of words in lower case with almost no digits.
+/// Keys have capitals, many digits or long words. A passphrase of words has neither the directory
+/// nor the extension.
+fn is_plainly_path(path: &Path, rest: &Path) -> bool {
+    let is_one_of = |part: Option<&OsStr>, known: &[&str]| {
+        part.and_then(OsStr::to_str)
+            .is_some_and(|part| known.contains(&part))
+    };
+    let directory = path.parent().and_then(Path::file_name);
+    let is_marked =
+        is_one_of(directory, &FILE_DIRECTORIES) || is_one_of(path.extension(), &FILE_EXTENSIONS);
+    let Some(rest) = rest.to_str().filter(|_| is_marked) else {
+        return false;
+    };
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let digits = rest.bytes().filter(u8::is_ascii_digit).count();
+    let mut words = rest.split(['/', '.', '-', '_']);
+    digits <= MAX_DIGITS && words.all(|word| is_short(word) && word.chars().all(plain))
 }
 
 /// Formats several paths, separated by commas.
@@ -254,6 +289,37 @@ mod tests {
         assert_eq!(shown_path(&there.with_file_name(KEY)), hidden);
         let slashes = there.with_file_name("wJalrXUtnFEMI/K7MDENG/bPxRfiCY");
         assert_eq!(shown_path(&slashes), hidden);
+    }
+
+    #[test]
+    fn a_missing_file_is_named_if_it_is_plainly_a_path() {
+        // F-255
+        let there = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for shown in [
+            "src/../secrets/github-client-secret",
+            "secrets/google_workspace.client-id2",
+            "not/there/config/egressd.yaml",
+            "my-company-authority.pem",
+        ] {
+            let path = there.join(shown);
+            assert_eq!(shown_path(&path), path.display().to_string());
+        }
+        for hidden in [
+            KEY,
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCY",
+            "0f8fad5b-d9cb-469f-a165-70867728950e",
+            "correcthorsebatterystaple",
+            "0123456789abcdef0123456789abcdef",
+            "xoxb-1234567890-abcdefghijkl",
+        ] {
+            for path in [format!("secrets/{hidden}"), format!("{hidden}.json")] {
+                let shown = shown_path(&there.join(&path));
+                assert!(!shown.contains(hidden), "{shown}");
+            }
+        }
+        // Words alone may be a passphrase.
+        let shown = shown_path(&there.join("correct-horse-battery-staple"));
+        assert!(shown.ends_with("/…"), "{shown}");
     }
 
     #[test]
