@@ -40,6 +40,7 @@ mod ids;
 mod layers;
 mod listeners;
 mod load;
+mod login_command;
 mod object;
 mod placeholders;
 mod problem;
@@ -68,6 +69,7 @@ pub use load::{
     LoadAttempt, LoadOptions, Loaded, LoadedPaths, attempt_reload, load, load_connection,
     load_connectors, load_paths, load_texts,
 };
+pub use login_command::LoginArguments;
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use redaction::may_show;
 pub use render::{render_json, render_summary, render_text};

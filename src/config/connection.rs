@@ -44,12 +44,14 @@ pub(super) fn read_connection(
     let cidrs = http.read_optional("allowed_private_cidrs", Vec::new(), |field| {
         field.read_items(read_cidr)
     });
+    let id = metadata.as_ref().map(|metadata| &metadata.id);
+    let has_login = connector.is_some_and(|file| !file.connector().credential_fields.is_empty());
     let auth = auth::read_auth(
         http,
         &AuthContext {
-            resolve: context,
+            resolve: &context.with_login(id.filter(|_| has_login)),
             allowed_cidrs: cidrs.as_deref(),
-            id: metadata.as_ref().map(|metadata| &metadata.id),
+            id,
             base_url: base_url.as_ref(),
             provider: connector.map(ConnectorFile::provider),
         },
@@ -70,10 +72,7 @@ pub(super) fn read_connection(
     // them are reported.
     let slash = allow_encoded_slash.unwrap_or(true);
     let routes = http.take_field("allowed_routes");
-    let routes = routes.and_then(|field| {
-        let id = metadata.as_ref().map(|metadata| &metadata.id);
-        routes::compile_routes(&field, slash, id)
-    });
+    let routes = routes.and_then(|field| routes::compile_routes(&field, slash, id));
     if let (Some(field), Some(url)) = (&url, &base_url) {
         check_reachable(field, url.host(), cidrs.as_deref())?;
     }

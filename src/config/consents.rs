@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::field::join_names;
+use super::login_command::LoginArguments;
 use super::problem::{Problem, Problems};
 use super::redaction::{quoted_file, quoted_path};
 use super::secret_policy::resolve_path;
@@ -98,6 +99,7 @@ pub(super) fn check_token_store(
     found: &[FoundConsent],
     directory: Option<&Path>,
     definitions: &[PathBuf],
+    login: LoginArguments<'_>,
     problems: &Problems,
 ) {
     let Some(directory) = directory.filter(|_| !found.is_empty()) else {
@@ -132,7 +134,7 @@ pub(super) fn check_token_store(
             "the grant `{grant}` has no consent, because there is no file {}; requests are refused",
             quoted_file(directory, &name)
         );
-        let remedy = format!("run `egressd login {}`", consent.connection);
+        let remedy = login.remedy(&consent.connection);
         let problem = consent.problem("consent_missing", message).warning();
         problems.push(problem.remedy(remedy));
     }

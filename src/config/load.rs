@@ -10,6 +10,7 @@ use super::definition_reader::{DefinitionReader, Text};
 use super::environment::Environment;
 use super::files::{ListedPaths, find_definition_files, settings_file, with_settings};
 use super::layers::{Layers, SettingsOverrides, report_unknown_variables};
+use super::login_command::LoginArguments;
 use super::problem::{Problem, Problems, Severity};
 use super::secret_policy::{PolicyInputs, SecretPolicy, SecretValues};
 use super::secret_ref::ResolveContext;
@@ -90,6 +91,8 @@ impl Definitions {
 struct LoadInput<'o> {
     /// The settings file, if there is one.
     settings: Option<&'o Path>,
+    /// The arguments that remedies repeat for `egressd login`.
+    login: LoginArguments<'o>,
     /// The definitions, if they are in memory.
     texts: Option<Vec<Text>>,
     /// The severity of the problem that a listener names a connection without a definition.
@@ -123,6 +126,10 @@ fn load_files(
     let files = Files::default();
     let input = LoadInput {
         settings: settings_file(options.config.as_deref(), &files),
+        login: LoginArguments::new(
+            options.config.as_deref(),
+            !options.overrides.connections.is_empty(),
+        ),
         texts: None,
         unknown_connection,
         only,
@@ -139,6 +146,7 @@ pub fn load_texts(
 ) -> Result<Loaded, Vec<Problem>> {
     let input = LoadInput {
         settings: None,
+        login: LoginArguments::default(),
         texts: Some(texts),
         unknown_connection: Severity::Error,
         only: None,
@@ -186,6 +194,7 @@ fn load_from(
         only: input.only,
     };
     context.ceilings = rules.ceilings();
+    context.login = input.login;
     let before = problems.error_count();
     let read = read_connections(sources, &rules, &context, &problems);
     // If a definition has an error, its id may be unknown.
@@ -244,6 +253,7 @@ pub fn load_paths(
         problems.explain_failure(SETTINGS);
     }
     context.ceilings = rules.ceilings();
+    context.login = LoginArguments::new(None, true);
     let read = read_connections(sources, &rules, &context, &problems);
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
@@ -339,7 +349,8 @@ fn read_connections(
     if let Some(id) = sources.only {
         reader.drop_foreign_problems(before, id);
     }
-    consents::check_token_store(&reader.consents, rules.token_store(), &listed, problems);
+    let store = rules.token_store();
+    consents::check_token_store(&reader.consents, store, &listed, context.login, problems);
     ReadConnections {
         connections: reader.connections,
         connectors: catalogue.connectors(),

@@ -2,8 +2,11 @@
 //!
 //! Invariant kept here: a problem names the reference, never the value that it leads to.
 
+mod messages;
+
 use std::cell::RefCell;
 use std::fs;
+use std::io::ErrorKind::NotFound;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -14,10 +17,12 @@ use super::connection_spec::SECRET_REFERENCE;
 use super::document::Value;
 use super::environment::Environment;
 use super::field::Field;
+use super::login_command::LoginArguments;
 use super::redaction::{self, quoted_path};
-use super::secret_policy::{DenialReason, SecretPolicy, SecretValues};
+use super::secret_policy::{SecretPolicy, SecretValues};
 use super::sources::Files;
-use crate::domain::{Ceilings, Secret, SecretSource};
+use crate::domain::{Ceilings, ConnectionId, Secret, SecretSource};
+use messages::{describe_source, reject_file, reject_variable};
 
 /// The largest secret file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -42,6 +47,11 @@ pub(super) struct ResolveContext<'a> {
     policy: Option<&'a SecretPolicy>,
     /// The largest limits that a definition may set.
     pub(super) ceilings: Ceilings,
+    /// The arguments that remedies repeat for `egressd login`.
+    pub(super) login: LoginArguments<'a>,
+    /// The connection whose secrets `egressd login` asks for, if it asks for those of this
+    /// definition.
+    login_for: Option<&'a ConnectionId>,
     /// The references that were read.
     used: RefCell<Vec<SecretSource>>,
 }
@@ -61,6 +71,8 @@ impl<'a> ResolveContext<'a> {
             values,
             policy: None,
             ceilings: Ceilings::default(),
+            login: LoginArguments::default(),
+            login_for: None,
             used: RefCell::default(),
         }
     }
@@ -73,6 +85,29 @@ impl<'a> ResolveContext<'a> {
             policy: Some(policy),
             used: RefCell::default(),
             ..*self
+        }
+    }
+
+    /// Creates the context for a definition whose secrets `egressd login` asks for.
+    pub(super) fn with_login(&self, connection: Option<&'a ConnectionId>) -> Self {
+        Self {
+            login_for: connection,
+            used: RefCell::default(),
+            ..*self
+        }
+    }
+
+    /// Returns the remedy for a secret file that cannot be read.
+    fn file_remedy(&self, path: &Path) -> String {
+        let is_missing = fs::symlink_metadata(path).is_err_and(|e| e.kind() == NotFound);
+        if !is_missing {
+            return "name a readable file of at most 64 KiB that contains only the secret"
+                .to_owned();
+        }
+        let remedy = "write the secret into this file";
+        match self.login_for {
+            Some(connection) => format!("{remedy}, or {}", self.login.remedy(connection)),
+            None => format!("{remedy}; `file` takes a path, not the secret itself"),
         }
     }
 
@@ -225,7 +260,7 @@ impl<'a> ResolveContext<'a> {
                 return field.reject(
                     "secret_missing",
                     format!("the secret file {} {why}", quoted_path(&path)),
-                    "name a readable file of at most 64 KiB that contains only the secret",
+                    self.file_remedy(&path),
                 );
             }
         };
@@ -241,63 +276,9 @@ impl<'a> ResolveContext<'a> {
     }
 }
 
-fn reject_variable(field: &Field<'_>, named: &str, denied: DenialReason) -> Option<Secret> {
-    let (message, remedy) = match denied {
-        DenialReason::NotListed => (
-            format!("connections may not read {named}"),
-            "name another variable, or list this one, with all others that connections read, in `secrets.allow_env` of the settings",
-        ),
-        DenialReason::Own => (
-            format!("{named} is read by the settings, so no connection may read it"),
-            "give the connection a variable of its own; `secrets.allow_env` cannot allow this one",
-        ),
-    };
-    field.reject("secret_not_allowed", message, remedy)
-}
-
-fn reject_file(
-    field: &Field<'_>,
-    path: &Path,
-    denied: DenialReason,
-    policy: &SecretPolicy,
-) -> Option<Secret> {
-    let shown = quoted_path(path);
-    let (message, remedy) = match denied {
-        DenialReason::NotListed => (
-            format!("the secret file {shown} is not below a directory that connections may read"),
-            format!(
-                "{}list its directory, with all others that hold secrets, in `secrets.allow` of the settings",
-                policy
-                    .describe_directories()
-                    .map_or_else(String::new, |known| format!("move it below {known}, or "))
-            ),
-        ),
-        DenialReason::Own => (
-            format!(
-                "the file {shown} belongs to the settings, the definitions or the token store, so no connection may read it as a secret"
-            ),
-            "give the connection a file of its own; `secrets.allow` cannot allow this one"
-                .to_owned(),
-        ),
-    };
-    field.reject("secret_not_allowed", message, remedy)
-}
-
 /// Returns the placeholder that `--secrets skip` uses for every value.
 fn placeholder(source: SecretSource) -> Option<Secret> {
     Secret::new(UNREAD.to_vec(), source).ok()
-}
-
-/// Describes a source for a message.
-fn describe_source(source: &SecretSource) -> String {
-    match source {
-        SecretSource::Inline => "the secret".to_owned(),
-        SecretSource::Env(name) => match redaction::shown_variable(name) {
-            Some(shown) => format!("the environment variable {shown}"),
-            None => "the environment variable of this name".to_owned(),
-        },
-        SecretSource::File(path) => format!("the secret file {}", quoted_path(path)),
-    }
 }
 
 /// Reads the file, and removes one line feed at its end.

@@ -1,6 +1,6 @@
 //! Faults in credentials, each with its number in the catalogue.
 
-use super::world::{World, connection, loads, refuses, refuses_auth, refuses_http};
+use super::world::{World, connection, loads, only_error, refuses, refuses_auth, refuses_http};
 
 #[test]
 fn one_auth_kind() {
@@ -134,6 +134,46 @@ fn a_basic_password_may_be_empty_if_it_is_written_so() {
         "invalid_secret",
         "basic_auth.username",
     );
+}
+
+#[test]
+fn the_remedy_for_a_missing_secret_file_is_to_write_it() {
+    let own = World::new().file("egressd.yaml", "").file(
+        "connections/crm.yaml",
+        connection(&[
+            (
+                "bearer_token",
+                "{token: {file: ../secrets/crm-token-for-the-agents}}",
+            ),
+            ("no_auth", "-"),
+        ]),
+    );
+    let problem = only_error(&own);
+    assert!(
+        problem
+            .message
+            .contains("secrets/crm-token-for-the-agents`"),
+        "{}",
+        problem.message
+    );
+    assert!(
+        problem
+            .remedy
+            .starts_with("write the secret into this file; "),
+        "{}",
+        problem.remedy
+    );
+    let definition = "connector: openai\nconnection_details:\n  http:\n    allowed_routes: [GET /v1/models]\n    \
+                      bearer_token: {token: {file: ../secrets/openai-token}}\n";
+    let known = World::new()
+        .file("egressd.yaml", "")
+        .file("connections/openai.yaml", definition);
+    let config = known.path("egressd.yaml");
+    let remedy = format!(
+        "write the secret into this file, or run `egressd login --config {} openai`",
+        config.display()
+    );
+    assert_eq!(only_error(&known).remedy, remedy);
 }
 
 #[test]

@@ -305,7 +305,10 @@ fn a_grant_without_a_file_is_a_warning() {
         "{}",
         warning.message
     );
-    assert_eq!(warning.remedy, "run `egressd login github`");
+    // The command has to find the same settings.
+    let config = world.path("egressd.yaml");
+    let command = format!("egressd login --config {} github", config.display());
+    assert_eq!(warning.remedy, format!("run `{command}`"));
     let world = world.file("tokens/shared.json", "{}");
     assert!(loaded(&world).warnings.is_empty());
 }
