@@ -12,9 +12,9 @@ use serde::Serialize;
 use super::check::{Format, Secrets};
 use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
 use crate::config::{
-    self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load,
+    self, Environment, LoadOptions, LoginArguments, Problem, SecretValues, SettingsOverrides, load,
 };
-use crate::credential::oauth::ConnectionStatus;
+use crate::credential::oauth::{ConnectionStatus, StatusName};
 use crate::domain::{Connection, ConnectionId};
 use crate::proxy::explain::{
     ExplainOutcome, ExplainedRefusal, ExplainedStatus, Explanation, RequestInput, ServedAddresses,
@@ -26,7 +26,7 @@ use listener::{explained_listener, tcp_port, unknown_port_note};
 
 const AFTER_HELP: &str = "\
 Explains a request without a body, and sends nothing. It does not check what depends on a body, on other requests or on the upstream: the body size, limits, the response, and the name, the address, TLS and the token, which `egressd probe` checks.
-Exit codes: 0 the request is allowed, 1 it is refused, 64 the arguments are not a request or the configuration has problems.";
+Exit codes: 0 the route is allowed, also if a person has to log in first, 1 the request is refused, 64 the arguments are not a request or the configuration has problems.";
 
 const FRAGMENT_NOTE: &str = "the fragment (`#…`) is ignored: clients never send it; write `#` as `%23` in a path or a query";
 
@@ -72,7 +72,8 @@ impl Explain {
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
         let values = self.secrets.into();
-        let names_nothing = self.config.is_none() && self.paths.is_empty();
+        let (config, has_paths) = (self.config.clone(), !self.paths.is_empty());
+        let names_nothing = config.is_none() && !has_paths;
         let loaded = match load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
@@ -111,12 +112,10 @@ impl Explain {
             Ok(explained) => explained,
             Err(invalid) => return report_invalid(self.format, invalid.to_string(), streams),
         };
-        if let ExplainOutcome::Forwarded(forwarded) = &mut explained
-            && values == SecretValues::Read
-        {
-            let entry = snapshot.find(&forwarded.connection);
+        if values == SecretValues::Read {
             let store = TokenStore::new(loaded.settings.token_store);
-            forwarded.status = entry.and_then(|entry| status_at_start(&entry.connection, &store));
+            let login = LoginArguments::new(config.as_deref(), has_paths);
+            add_status(&mut explained, &snapshot, &store, &login);
         }
         write_warnings(loaded.warnings, explained.connection(), streams)?;
         let port_note = unknown_port_note(&self.target, proxy).filter(|_| named.is_none());
@@ -134,15 +133,36 @@ impl Explain {
     }
 }
 
+/// Adds the status of the connection to a request that the routes allow.
+fn add_status(
+    explained: &mut ExplainOutcome,
+    snapshot: &Snapshot,
+    store: &TokenStore,
+    login: &LoginArguments<'_>,
+) {
+    if let ExplainOutcome::Forwarded(forwarded) = explained {
+        let entry = snapshot.find(&forwarded.connection);
+        forwarded.status = entry.and_then(|entry| status_at_start(&entry.connection, store, login));
+    }
+}
+
 /// Returns the status of a connection that a person has to consent to. Other connections have no
 /// status before a request.
-fn status_at_start(connection: &Connection, store: &TokenStore) -> Option<ExplainedStatus> {
+fn status_at_start(
+    connection: &Connection,
+    store: &TokenStore,
+    login: &LoginArguments<'_>,
+) -> Option<ExplainedStatus> {
     let grant = &connection.auth.consent()?.parameters().grant;
     let file = store.read(grant);
     let status = ConnectionStatus::at_start(connection, Some(file), Timestamp::now());
     Some(ExplainedStatus {
         status: status.name.as_str(),
         reason: status.reason,
+        remedy: match status.name {
+            StatusName::NeedsConsent | StatusName::Revoked => Some(login.remedy(&connection.id)),
+            StatusName::Connected | StatusName::Unavailable | StatusName::Disabled => None,
+        },
     })
 }
 
@@ -231,11 +251,19 @@ fn write_forwarded(explanation: &Explanation, streams: &mut Streams<'_>) -> io::
         status,
         ..
     } = explanation;
-    writeln!(streams.out, "allowed")?;
+    let remedy = status.as_ref().and_then(|status| status.remedy.as_deref());
+    match remedy {
+        // The route is allowed, but a first line without this would hide that agents get a 403.
+        Some(remedy) => writeln!(
+            streams.out,
+            "allowed, but refused until a person logs in: {remedy}"
+        )?,
+        None => writeln!(streams.out, "allowed")?,
+    }
     writeln!(streams.out, "  connection  {connection}")?;
     writeln!(streams.out, "  pattern     {pattern}")?;
     writeln!(streams.out, "  upstream    {method} {upstream_url}")?;
-    if let Some(ExplainedStatus { status, reason }) = status {
+    if let Some(ExplainedStatus { status, reason, .. }) = status {
         let reason = reason.map(|reason| format!(" ({reason})"));
         let reason = reason.unwrap_or_default();
         writeln!(streams.out, "  status      {status}{reason}")?;

@@ -79,6 +79,9 @@ pub struct ExplainedStatus {
     /// The reason of the status, if there is one.
     #[serde(rename = "consent_status_reason")]
     pub reason: Option<&'static str>,
+    /// What a person has to do before requests are forwarded. `None` if they are forwarded.
+    #[serde(rename = "consent_remedy")]
+    pub remedy: Option<String>,
 }
 
 impl ExplainOutcome {

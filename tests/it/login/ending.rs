@@ -107,14 +107,33 @@ fn connections_shows_who_needs_a_consent() {
     let (exit, api) = list(&world);
     assert_eq!(exit, Some(1));
     assert_eq!(api["status_reason"], "token_file_unusable");
+}
+
+#[test]
+fn explain_states_that_a_person_has_to_log_in() {
+    // F-304, F-305
+    let world = LoginWorld::new(&json!({}));
+    assert_eq!(world.login_yes(&[]).exit, Some(0));
+    let explained = world.run("explain", &["GET", "/api/user"]);
+    assert!(explained.out.starts_with("allowed\n"), "{explained:?}");
+    fs::write(world.file(), "{").unwrap();
     let explained = world.run("explain", &["GET", "/api/user"]);
     assert_eq!(explained.exit, Some(0), "{explained:?}");
     let line = "  status      needs_consent (token_file_unusable)\n";
     assert!(explained.out.contains(line), "{explained:?}");
+    let first = explained.out.lines().next().unwrap();
+    let (before, remedy) = first.split_once(": ").unwrap();
+    assert_eq!(before, "allowed, but refused until a person logs in");
+    assert!(
+        remedy.starts_with("run `egressd login --config "),
+        "{first}"
+    );
+    assert!(remedy.ends_with(" api`"), "{first}");
     let arguments = ["--format", "json", "GET", "/api/user"];
     let read: Value = serde_json::from_str(&world.run("explain", &arguments).out).unwrap();
     assert_eq!(read["consent_status"], "needs_consent");
     assert_eq!(read["consent_status_reason"], "token_file_unusable");
+    assert_eq!(read["consent_remedy"], remedy);
     let arguments = ["--format", "json", "--secrets", "skip", "GET", "/api/user"];
     let unread = world.run("explain", &arguments);
     assert_eq!(unread.exit, Some(0), "{unread:?}");
