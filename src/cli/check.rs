@@ -1,17 +1,21 @@
 //! `egressd check`: loads the configuration and reports every problem. Starts nothing.
 
+mod token_files;
+
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::{Exit, Streams, exit_after_writing};
 use crate::config::{
-    self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load, load_paths,
+    self, Environment, LoadOptions, LoginArguments, Problem, SecretValues, SettingsOverrides, load,
+    load_paths,
 };
 use crate::domain::auth::Rotation;
 use crate::domain::{Auth, Connection};
 use crate::token_store::{DirectoryState, TokenStore};
+use token_files::warn_of_token_files;
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 no problems (warnings are possible), 1 problems, 64 invalid arguments.";
@@ -97,10 +101,12 @@ impl Check {
         // the given definitions.
         if self.config.is_none() && !self.paths.is_empty() {
             let mut loaded = load_paths(&self.paths, &environment, secrets)?;
-            let store = warn_of_token_store(&loaded.connections, loaded.token_store);
-            loaded.warnings.extend(store);
+            let login = LoginArguments::new(None, true);
+            let found = warn_of_store(&loaded.connections, &loaded.token_store, secrets, &login);
+            loaded.warnings.extend(found);
             return Ok((loaded.connections.len(), loaded.warnings));
         }
+        let (config, has_paths) = (self.config.clone(), !self.paths.is_empty());
         let mut loaded = load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
@@ -110,16 +116,35 @@ impl Check {
             },
             environment,
         })?;
-        let store = warn_of_token_store(&loaded.connections, loaded.settings.token_store);
-        loaded.warnings.extend(store);
+        let login = LoginArguments::new(config.as_deref(), has_paths);
+        let store = &loaded.settings.token_store;
+        let found = warn_of_store(&loaded.connections, store, secrets, &login);
+        loaded.warnings.extend(found);
         Ok((loaded.connections.len(), loaded.warnings))
     }
+}
+
+/// Returns the warnings about the token store. The files in it are secrets, so they are read only
+/// if secrets are.
+fn warn_of_store(
+    connections: &[Connection],
+    directory: &Path,
+    secrets: SecretValues,
+    login: &LoginArguments<'_>,
+) -> Vec<Problem> {
+    let store = TokenStore::new(directory.to_owned());
+    let files = match secrets {
+        SecretValues::Read => warn_of_token_files(connections, &store, login),
+        SecretValues::Skip => Vec::new(),
+    };
+    let directory = warn_of_directory(connections, &store);
+    directory.into_iter().chain(files).collect()
 }
 
 /// Returns a warning if the directory of the token store cannot keep the next token of a grant
 /// whose refresh tokens are accepted once. Only this command examines the directory: the hardened
 /// process may not.
-fn warn_of_token_store(connections: &[Connection], directory: PathBuf) -> Option<Problem> {
+fn warn_of_directory(connections: &[Connection], store: &TokenStore) -> Option<Problem> {
     let mut single_use = connections.iter().filter(|connection| {
         let is_single_use = matches!(
             &connection.auth,
@@ -128,8 +153,8 @@ fn warn_of_token_store(connections: &[Connection], directory: PathBuf) -> Option
         is_single_use && connection.enabled && connection.delete_time.is_none()
     });
     let connection = single_use.next()?;
-    let shown = directory.display().to_string();
-    let (code, state, remedy) = match TokenStore::new(directory).directory_state() {
+    let shown = store.path().display().to_string();
+    let (code, state, remedy) = match store.directory_state() {
         DirectoryState::Writable {
             is_in_memory: false,
         } => return None,

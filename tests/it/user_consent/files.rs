@@ -67,6 +67,45 @@ fn without_a_file_requests_are_refused_until_a_login() {
     });
 }
 
+#[test]
+fn check_warns_about_the_file_of_a_grant() {
+    // F-303, F-305, F-306
+    let world = World::new();
+    let file = world.site.path("api.json");
+    let good = world.grant(3600);
+    let warnings = |mode: u32, more: &[&str]| {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let (exit, text) = world.site.run("check", more);
+        assert_eq!(exit, Some(0), "{text}");
+        text
+    };
+    world.site.put(API, &good);
+    let none = warnings(0o600, &[]);
+    assert!(!none.contains(&file.display().to_string()), "{none}");
+    let readable = warnings(0o604, &[]);
+    assert!(readable.contains("warning[secret_readable]"), "{readable}");
+    assert!(readable.contains("chmod o-r"), "{readable}");
+    world.site.put_bytes(API, "{");
+    let unusable = warnings(0o600, &[]);
+    assert!(
+        unusable.contains("warning[token_file_unusable]"),
+        "{unusable}"
+    );
+    assert!(unusable.contains("egressd login"), "{unusable}");
+    let skipped = warnings(0o600, &["--secrets", "skip"]);
+    assert!(!skipped.contains("token_file_unusable"), "{skipped}");
+    let mut other = good.clone();
+    other["client"] = json!(format!("sha256:{}", "0".repeat(64)));
+    world.site.put(API, &other);
+    let changed = warnings(0o600, &[]);
+    assert!(changed.contains("warning[client_changed]"), "{changed}");
+    for text in [none, readable, unusable, changed] {
+        for token in ["access_token", "refresh_token"] {
+            assert!(!text.contains(good[token].as_str().unwrap()), "{text}");
+        }
+    }
+}
+
 /// The reason in the event of an unusable file, and a way to make the file of a grant so.
 type Damage = (&'static str, fn(&Site, &Path, &Value));
 
