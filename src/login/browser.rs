@@ -36,6 +36,11 @@ impl BrowserLogin {
         self.listener.browser().gate.lock().wrong_requests()
     }
 
+    /// Returns whether all sockets of the listener were in use at some time.
+    pub(super) fn was_full(&self) -> bool {
+        self.listener.was_full()
+    }
+
     /// Returns the right to store the grant, unless a second client has opened the start link.
     pub(super) fn begin_storing(&self) -> bool {
         self.listener.browser().gate.lock().begin_storing()

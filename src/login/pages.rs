@@ -64,7 +64,7 @@ pub(super) fn gone_page() -> Page {
 pub(super) fn done_page() -> Page {
     let mut page = page(
         StatusCode::OK,
-        "The provider has answered. Return to the terminal, which shows the result. You can close this page.",
+        "The consent is not complete yet: return to the terminal, and answer the question there. You can close this page.",
     );
     let cleared = format!("{COOKIE}=; HttpOnly; SameSite=Lax; Path=/; Max-Age=0");
     insert(&mut page, SET_COOKIE, &cleared);

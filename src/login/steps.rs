@@ -56,7 +56,7 @@ impl Session<'_> {
             let wrong = browser.wrong_requests();
             if wrong > 0 {
                 self.note(&format!(
-                    "{wrong} requests to the listener did not belong to this login"
+                    "requests to the listener that did not belong to this login: {wrong}"
                 ));
             }
             if !is_interrupted {
@@ -102,6 +102,9 @@ impl Session<'_> {
             },
         };
         let account = self.find_account(&obtained).await;
+        if let Some(login) = browser {
+            self.warn_of_other_programs(login, account.is_some());
+        }
         loop {
             let stored = self.read_stored(previous.as_ref()).await?;
             let questions = self.confirm(&obtained, account.as_deref(), stored.as_ref());
@@ -173,12 +176,20 @@ impl Session<'_> {
     /// Proves that the store can be written, and checks the address of the token endpoint, before a
     /// browser opens. Returns the stored document.
     async fn prepare(&mut self, flow: Flow) -> Result<Option<StoredGrant>, LoginFailure> {
+        let is_new = !self.store.path().is_dir();
         self.store.create_directory().map_err(|error| {
             LoginFailure::unavailable(format!(
                 "cannot create the directory `{}` of the token store: {error}; create it in place of another file, or set `token_store.directory`",
                 self.store.path().display()
             ))
         })?;
+        if is_new {
+            // A hardened process has no access to a directory that did not exist at its start.
+            self.note(&format!(
+                "created the token store `{}`; restart an `egressd serve` that already runs",
+                self.store.path().display()
+            ));
+        }
         let held = self.lock().await?;
         let previous = held.read().into_document();
         held.reserve().map(drop)?;

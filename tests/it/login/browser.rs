@@ -214,7 +214,7 @@ fn ten_thousand_wrong_requests_do_not_end_the_login() {
     let ended = login.end();
     assert_eq!(ended.exit, Some(0), "{ended:?}");
     assert_eq!(ended.err.matches("warning:").count(), 1, "{ended:?}");
-    assert!(ended.err.contains("10000 requests"), "{ended:?}");
+    assert!(ended.err.contains("to this login: 10000\n"), "{ended:?}");
     assert_eq!(world.provider.calls(), 1);
 }
 
