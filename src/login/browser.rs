@@ -150,7 +150,6 @@ impl Session<'_> {
             selects_account: self.options.selects_account,
         };
         let url = request.url(endpoint, consent);
-        self.note(&format!("redirect:   {redirect_uri}"));
         let host = uri.host.as_str();
         let start = secrets.start.as_str();
         let start_link = Zeroizing::new(format!("http://{host}:{port}{START_PATH}{start}"));
@@ -187,7 +186,12 @@ impl Session<'_> {
             true => "a browser opens; if it does not, open this link",
             false => "open this link in a browser on this machine",
         };
-        self.note(&format!("{request}:\n{}", login.start_link.as_str()));
+        // After the link, so that the link is the first address of the output.
+        self.note(&format!(
+            "{request}:\n{}\nredirect:   {}",
+            login.start_link.as_str(),
+            login.redirect_uri
+        ));
         let timeout = self.options.timeout;
         let waiting = login.wait_for_callback(timeout, |warning| self.note(warning));
         let callback = waiting.await?;

@@ -25,7 +25,6 @@ impl Session<'_> {
             RedirectUri::Remote(url) => format!("https://{}{}", url.authority(), url.target()),
             RedirectUri::Loopback(uri) => loopback_text(uri, self.options.port),
         };
-        self.note(&format!("redirect:   {redirect_uri}"));
         let state = RandomText::generate()?;
         let verifier = consent.has_pkce.then(RandomText::generate).transpose()?;
         let request = AuthorizationRequest {

@@ -238,8 +238,8 @@ fn the_issuer_of_the_callback_is_checked() {
     // F-338
     let world = LoginWorld::new(&json!({"issuer": "https://as.test"}));
     let mut login = world.login(&[]);
-    login.wait_for_line("redirect:   http://127.0.0.1:");
     let opened = login.open();
+    login.wait_for_line("redirect:   http://127.0.0.1:");
     let other = "code=the-code&iss=https://other.test%1B%E2%80%AE";
     assert_eq!(opened.call_back(other), 400);
     login.wait_for_line(
