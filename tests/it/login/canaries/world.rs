@@ -237,11 +237,14 @@ impl PlantedWorld {
         Process::on_terminal(&command)
     }
 
-    /// Starts a login whose core file may have any size, in a directory that is searched.
+    /// Starts a login whose core file may be as large as the system allows, in a directory that is
+    /// searched.
     pub(super) fn login_with_core(&self, arguments: &[&str]) -> Process {
         let login = self.inner.command("login", arguments);
-        let mut command = Command::new("prlimit");
-        command.arg("--core=unlimited").arg(login.get_program());
+        // The hard limit, because a test of the hardening may have lowered that of this process.
+        let script = r#"ulimit -c "$(ulimit -H -c)"; exec "$0" "$@""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(login.get_program());
         command.args(login.get_args());
         command.current_dir(self.inner.program.path(""));
         Process::on_terminal(&command)
