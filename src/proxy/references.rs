@@ -100,6 +100,21 @@ fn is_undelimited(reference: &[u8]) -> bool {
     !reference.iter().any(may_delimit)
 }
 
+/// Returns whether a text has a segment `..` after a slash, in any encoding. A client that reads
+/// more than the reference as its target would resolve it, although it is in no path.
+fn has_parent_segment(text: &[u8]) -> bool {
+    let mut segments = text.split(|b| b"/\\?#".contains(b)).skip(1);
+    segments.any(|segment| {
+        let plain = segment.to_ascii_lowercase();
+        let mut rest = &*plain;
+        let mut dots = 0;
+        while let Some(behind) = rest.strip_prefix(b".").or(rest.strip_prefix(b"%2e")) {
+            (rest, dots) = (behind, dots + 1);
+        }
+        rest.is_empty() && dots == 2
+    })
+}
+
 #[cfg(test)]
 mod laws;
 #[cfg(test)]

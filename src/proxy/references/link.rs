@@ -6,7 +6,7 @@
 //! part of a path to another connection is removed.
 
 use super::resolver::Resolver;
-use super::{Rewritten, is_undelimited};
+use super::{Rewritten, has_parent_segment, is_undelimited};
 
 /// Rewrites a list of links. A link that cannot be parsed is removed. If it is not certain where it
 /// ends, the whole value is.
@@ -218,21 +218,6 @@ impl Value<'_> {
             }
         }
     }
-}
-
-/// Returns whether a text has a segment `..` after a slash, in any encoding. A client that takes
-/// several links for one target would resolve it, although it is in no path.
-fn has_parent_segment(text: &[u8]) -> bool {
-    let mut segments = text.split(|b| b"/\\?#".contains(b)).skip(1);
-    segments.any(|segment| {
-        let plain = segment.to_ascii_lowercase();
-        let mut rest = &*plain;
-        let mut dots = 0;
-        while let Some(behind) = rest.strip_prefix(b".").or(rest.strip_prefix(b"%2e")) {
-            (rest, dots) = (behind, dots + 1);
-        }
-        rest.is_empty() && dots == 2
-    })
 }
 
 /// Returns whether a byte may be part of a token (RFC 9110 §5.6.2).

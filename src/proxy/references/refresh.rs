@@ -1,7 +1,7 @@
 //! Rewrites `Refresh`, which browsers and some API clients follow like `Location`.
 
 use super::resolver::Resolver;
-use super::{Rewritten, is_undelimited};
+use super::{Rewritten, has_parent_segment, is_undelimited};
 
 /// Rewrites the reference of `5; url=…`. The result has one form, because clients differ in how
 /// they read quotes and what follows them.
@@ -13,8 +13,10 @@ pub(super) fn rewrite(resolver: &Resolver<'_>, value: &[u8]) -> Rewritten {
         return Some(seconds.to_vec()).into();
     };
     let reference = resolver.resolve(reference);
-    // Some clients search for the last `url=`.
-    let is_clear = |reference: &Vec<u8>| is_undelimited(reference) && !names_url(reference);
+    // Some clients search for the last `url=`, and some take it for a part of the reference.
+    let is_clear = |reference: &Vec<u8>| {
+        is_undelimited(reference) && !names_url(reference) && !has_parent_segment(reference)
+    };
     let reference = reference.filter(is_clear);
     let whole = reference.map(|reference| [seconds, b"; url=", &reference].concat());
     whole.into()

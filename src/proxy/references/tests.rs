@@ -307,6 +307,8 @@ fn a_refresh_keeps_its_time() {
         ("5; url=/v1/c, 6; url=/v1/d", None),
         ("5; url=http://127.0.0.1:8080/erp/x", None),
         ("5; url=\\erp", None),
+        ("5,URL:x/../../../erp/x", None),
+        ("5; url=https://example.com/../../../erp/x", None),
     ] {
         check("refresh", value, expected);
     }
