@@ -68,11 +68,11 @@ impl Grant {
     }
 
     /// Reads the file of the grant if that has not happened yet, or if it may have changed. Blocks.
-    /// Sends nothing.
-    pub fn read_stored(self: &Arc<Self>) {
+    /// Sends nothing. The token becomes the current one with the next request or look at the file:
+    /// to search responses for it takes time, which would delay the start.
+    pub fn read_stored(&self) {
         if let Some(consent) = self.consent() {
             consent.look(false);
-            self.synchronize();
         }
     }
 

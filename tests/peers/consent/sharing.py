@@ -32,7 +32,7 @@ from loopback import World, egressd_binary  # noqa: E402
 from peers import Tally  # noqa: E402
 from rotating import PATIENCE, Holder, Provider, Store, until  # noqa: E402
 
-READY = 50  # the most milliseconds from the start of a released binary with 100 grants to its readiness
+MOST_START = 3
 STARTS = 15
 AGENTS = 8  # threads that send requests, one after the other
 
@@ -200,7 +200,10 @@ def judge_start(tally):
     print("  start to ready: " + ", ".join(
         f"{name} {median[name]:.1f} ms (from {min(found):.1f} to {max(found):.1f})" for name, found in times.items()))
     if "release" in egressd_binary("debug").parts:
-        tally.claim(f"with 100 grants, it is ready in {READY} ms", min(times["100 grants"]) < READY, times)
+        # A ratio of one run, because times depend on the machine. It was 1.2 on an idle one.
+        fastest = {name: min(found) for name, found in times.items()}
+        is_near = fastest["100 grants"] < MOST_START * fastest["100 without auth"]
+        tally.claim(f"100 grants delay the start by less than a factor of {MOST_START}", is_near, times)
 
 
 def judge_idle(tally, seconds):
