@@ -267,7 +267,11 @@ def loads(tally, world, name, objects, pods):
     if name in CONSENTS:
         consents(tally, world, name, base, base / config.lstrip("/"), environment)
     argv = [egressd_binary("debug"), "check", "--config", base / config.lstrip("/"), "--format", "json"]
-    done = subprocess.run(argv, capture_output=True, text=True, env=environment)
+    prefix = read_only_store(world, name)
+    if prefix is None:
+        # Links in a store that can be written are refused, which would be a warning.
+        argv.extend(["--secrets", "skip"])
+    done = subprocess.run([*(prefix or []), *argv], capture_output=True, text=True, env={**environment, "PATH": os.environ["PATH"]})
     tally.claim(f"{name}: egressd check reports nothing", done.returncode == 0 and json.loads(done.stdout) == {"problems": []}, done.stdout + done.stderr)
     tally.claim(f"{name}: the arguments are serve's", one["args"] == ["serve", "--config", config])
     return base / config.lstrip("/"), environment
@@ -335,19 +339,26 @@ def ask(port, path, host, headers=()):
         asks.close()
 
 
+def read_only_store(world, name):
+    """Returns the start of a command that sees the store as the container does: the kubelet's mount
+    of a Secret is read-only there, and the kubelet itself can change it. Empty for other stores,
+    and `None` if this machine does not allow it."""
+    if not name.endswith("-secret"):
+        return []
+    prefix = [*READ_ONLY, world.directory / name / STORE.lstrip("/")]
+    allowed = subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0
+    return prefix if allowed else None
+
+
 def serves(tally, world, name, config, environment, hosts):
     """Runs the real process on these files, with other ports."""
     proxy, management = world.port(), world.port()
     argv = [egressd_binary("debug"), "serve", "--config", config, "--listen", f"127.0.0.1:{proxy}", "--management-listen", f"127.0.0.1:{management}"]
-    can_judge = name in CONSENTS
-    if name.endswith("-secret"):
-        # The kubelet's mount is read-only for the container, and the kubelet itself can change it.
-        prefix = [*READ_ONLY, world.directory / name / STORE.lstrip("/")]
-        can_judge = subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0
-        if can_judge:
-            argv = [*prefix, *argv]
-        else:
-            print(f"skipped: {name}: the use of its grants (needs user and mount namespaces)")
+    prefix = read_only_store(world, name)
+    can_judge = name in CONSENTS and prefix is not None
+    if prefix is None:
+        print(f"skipped: {name}: the use of its grants (needs user and mount namespaces)")
+    argv = [*(prefix or []), *argv]
     process = world.start(name, argv, env={**environment, "PATH": os.environ["PATH"]}).await_port(proxy)
     for host, status in hosts.items():
         got, body = ask(proxy, "/", host)
