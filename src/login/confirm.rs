@@ -66,19 +66,19 @@ impl Session<'_> {
         Ok((!is_other_consent(shown, current.as_ref())).then_some(held))
     }
 
-    /// Warns before the question if another program may have answered instead of the person's
+    /// Notes before the question if another program may have answered instead of the person's
     /// browser. Cookies do not depend on the port (RFC 6265 section 8.5), so a page of such a
     /// program can learn the cookie of this login. Without an account, the person cannot see the
     /// difference.
-    pub(super) fn warn_of_other_programs(&mut self, login: &BrowserLogin, is_account_known: bool) {
+    pub(super) fn note_other_programs(&mut self, login: &BrowserLogin, is_account_known: bool) {
         if login.was_full() {
             self.note(
-                "warning: other programs on this machine held all sockets of the listener, so the answer may not be that of your browser",
+                "note: other programs on this machine held all sockets of the listener, so the answer may not be that of your browser",
             );
         }
         if !is_account_known {
             self.note(
-                "warning: the account is not known, so a grant of another program on this machine cannot be recognized; store the grant only if your browser showed your own account and then the last page of this login",
+                "note: the account is not known, so a grant of another program on this machine cannot be recognized; store the grant only if your browser showed your own account and then the last page of this login",
             );
         }
     }

@@ -26,6 +26,8 @@ use crate::upstream::{DEFAULT_USER_AGENT, ExchangeOptions, Field, Framing, Reque
 
 /// The time limit of an account look-up.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The time limit of the look-up of the token endpoint's addresses before a flow.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest response to an account look-up, in bytes.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
@@ -197,22 +199,19 @@ impl Session<'_> {
             .map_err(TokenFailure::NoResponse)
     }
 
-    /// Checks that the name of the token endpoint resolves to addresses that may be dialled, so
-    /// that a person does not consent in vain. Sends nothing to the endpoint.
-    pub(super) async fn check_token_endpoint(&self) -> Result<(), LoginFailure> {
+    /// Warns if the name of the token endpoint has no address that may be dialled, so that a person
+    /// does not consent in vain. Sends nothing to the endpoint. A slow answer is no reason to wait.
+    pub(super) async fn warn_of_token_endpoint(&mut self) {
         let consent = self.consent();
         let url = &consent.endpoints.token_url;
         let endpoint = self.client.endpoint(url, &consent.allowed_private_cidrs);
-        let checked = tokio::time::timeout(TIMEOUT, self.client.check_endpoint(&endpoint)).await;
-        let reason = match checked {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(failure)) => Reason::from(failure),
-            Err(_late) => Reason::Timeout,
-        };
-        let why = ProviderEndpoint::token(consent).describe(reason);
-        Err(LoginFailure::unavailable(format!(
-            "{why}; the login was not started"
-        )))
+        let checked = tokio::time::timeout(CHECK_TIMEOUT, self.client.check_endpoint(&endpoint));
+        if let Ok(Err(failure)) = checked.await {
+            let why = ProviderEndpoint::token(consent).describe(failure.into());
+            self.note(&format!(
+                "warning: {why}; the login will fail after the consent unless this is corrected"
+            ));
+        }
     }
 
     /// Fetches a document of the API with an access token and the headers of the connection.

@@ -103,7 +103,7 @@ impl Session<'_> {
         };
         let account = self.find_account(&obtained).await;
         if let Some(login) = browser {
-            self.warn_of_other_programs(login, account.is_some());
+            self.note_other_programs(login, account.is_some());
         }
         loop {
             let stored = self.read_stored(previous.as_ref()).await?;
@@ -173,8 +173,8 @@ impl Session<'_> {
         self.note(&lines);
     }
 
-    /// Proves that the store can be written, and checks the address of the token endpoint, before a
-    /// browser opens. Returns the stored document.
+    /// Proves that the store can be written, before a browser opens, and warns of a token endpoint
+    /// that cannot be reached. Returns the stored document.
     async fn prepare(&mut self, flow: Flow) -> Result<Option<StoredGrant>, LoginFailure> {
         let is_new = !self.store.path().is_dir();
         self.store.create_directory().map_err(|error| {
@@ -196,7 +196,7 @@ impl Session<'_> {
         match flow {
             // The refresh token is sent at once, and only if the person confirms it.
             Flow::Import => {}
-            Flow::Browser | Flow::Device | Flow::Paste => self.check_token_endpoint().await?,
+            Flow::Browser | Flow::Device | Flow::Paste => self.warn_of_token_endpoint().await,
         }
         Ok(previous)
     }

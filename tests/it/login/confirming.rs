@@ -228,12 +228,12 @@ fn a_refresh_during_the_question_leads_to_no_other_question() {
 }
 
 #[test]
-fn an_unknown_account_comes_with_a_warning() {
+fn an_unknown_account_comes_with_a_note() {
     // F-336: the question does not show that another program has answered.
     let world = LoginWorld::with_provider(&json!({}), |_| answer(&json!({"account": null})));
     let mut login = world.login(&[]);
     assert_eq!(login.open().call_back("code=the-code"), 303);
-    login.wait_for_line("warning: the account is not known");
+    login.wait_for_line("note: the account is not known");
     login.wait_for_line("account:    unknown account");
     login.reply("Store this grant?", "n");
     let ended = login.end();
