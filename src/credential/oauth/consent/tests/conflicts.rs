@@ -3,36 +3,18 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, json};
+use serde_json::json;
 use tokio::time::sleep;
 
-use super::harness::{Tokens, World, expired, look, status, take, text};
+use super::harness::{Tokens, World, expired, look, status, take};
 use crate::credential::oauth::StatusName::{Connected, NeedsConsent};
 use crate::credential::unavailable::{ConsentReason, Reason};
 use crate::domain::auth::Rotation;
 use crate::domain::{Secret, SecretSource};
-use crate::token_store::{NewConsent, StoredGrant};
 
 /// Stores the consent of a person for another client.
 fn log_in_as_other_client(world: &World) {
-    let consent = NewConsent {
-        client: "sha256:other".into(),
-        access_token: text("other"),
-        expires_in: None,
-        refresh_token: Some(text("r-other")),
-        refresh_token_expires_in: None,
-        scopes: None,
-        account: None,
-        client_auth: None,
-        seed: None,
-        answer: Map::new(),
-    };
-    let stored = world.stored();
-    world.save(&StoredGrant::from_consent(
-        consent,
-        Some(&stored),
-        world.now(),
-    ));
+    world.log_in_as("sha256:other".into(), "other", None, Some("r-other"));
 }
 
 #[tokio::test(start_paused = true)]

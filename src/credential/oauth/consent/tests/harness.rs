@@ -193,8 +193,20 @@ impl World {
 
     /// Stores a consent with these tokens, and a life of the access token in seconds.
     pub(super) fn log_in(&self, access: &str, life: Option<u64>, refresh: Option<&str>) {
+        let client = self.consent.parameters().client();
+        self.log_in_as(client, access, life, refresh);
+    }
+
+    /// Stores a consent for the client with this hash.
+    pub(super) fn log_in_as(
+        &self,
+        client: String,
+        access: &str,
+        life: Option<u64>,
+        refresh: Option<&str>,
+    ) {
         let consent = NewConsent {
-            client: self.consent.parameters().client(),
+            client,
             access_token: text(access),
             expires_in: life.map(Duration::from_secs),
             refresh_token: refresh.map(text),
