@@ -14,7 +14,7 @@ use super::{Exit, Streams, describe_definitions, exit_after_writing, report_prob
 use crate::config::{
     self, Environment, LoadOptions, LoginArguments, Problem, SecretValues, SettingsOverrides, load,
 };
-use crate::credential::oauth::{ConnectionStatus, StatusName};
+use crate::credential::oauth::ConnectionStatus;
 use crate::domain::{Connection, ConnectionId};
 use crate::proxy::explain::{
     ExplainOutcome, ExplainedRefusal, ExplainedStatus, Explanation, RequestInput, ServedAddresses,
@@ -156,13 +156,11 @@ fn status_at_start(
     let grant = &connection.auth.consent()?.parameters().grant;
     let file = store.read(grant);
     let status = ConnectionStatus::at_start(connection, Some(file), Timestamp::now());
+    let needs_login = status.name.needs_login();
     Some(ExplainedStatus {
         status: status.name.as_str(),
         reason: status.reason,
-        remedy: match status.name {
-            StatusName::NeedsConsent | StatusName::Revoked => Some(login.remedy(&connection.id)),
-            StatusName::Connected | StatusName::Unavailable | StatusName::Disabled => None,
-        },
+        remedy: needs_login.then(|| login.remedy(&connection.id)),
     })
 }
 

@@ -22,7 +22,8 @@ use super::check::Format;
 use super::{Exit, Streams, describe_definitions, exit_after_writing, report_problems_as};
 use crate::app::UpstreamFactory;
 use crate::config::{
-    self, Environment, ListenAddress, LoadOptions, Loaded, Problem, Settings, SettingsOverrides,
+    self, Environment, ListenAddress, LoadOptions, Loaded, LoginArguments, Problem, Settings,
+    SettingsOverrides,
 };
 use crate::domain::{Auth, Connection, Host, Http2Mode};
 use crate::token_store::TokenStore;
@@ -100,7 +101,7 @@ impl Probe {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
-        let has_paths = !self.paths.is_empty();
+        let (config, has_paths) = (self.config.clone(), !self.paths.is_empty());
         let loaded = match config::load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
@@ -139,6 +140,7 @@ impl Probe {
         rows.extend(credential::consent_step(
             connection,
             &TokenStore::new(loaded.settings.token_store),
+            &LoginArguments::new(config.as_deref(), has_paths),
         ));
         let written = match self.format {
             Format::Text => report::write_text(connection, &rows, streams.out),

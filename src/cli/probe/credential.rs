@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::{StepFailure, StepReport};
-use crate::credential::oauth::{ConnectionStatus, StatusName};
+use crate::config::LoginArguments;
+use crate::credential::oauth::ConnectionStatus;
 use crate::domain::auth::ConsentParameters;
 use crate::domain::{Auth, Connection, Secret, SecretSource};
 use crate::token_store::TokenStore;
@@ -67,7 +68,11 @@ fn describe_consent(parameters: &ConsentParameters) -> String {
 
 /// Reports the status that `serve` would have at its start, if a person has to consent to the
 /// connection. A refresh could spend a token that is accepted once, so no request is sent.
-pub(super) fn consent_step(connection: &Connection, store: &TokenStore) -> Option<StepReport> {
+pub(super) fn consent_step(
+    connection: &Connection,
+    store: &TokenStore,
+    login: &LoginArguments<'_>,
+) -> Option<StepReport> {
     let grant = &connection.auth.consent()?.parameters().grant;
     let begun = Instant::now();
     let file = store.read(grant);
@@ -75,15 +80,12 @@ pub(super) fn consent_step(connection: &Connection, store: &TokenStore) -> Optio
     let took = begun.elapsed();
     let reason = status.reason.map(|reason| format!(" ({reason})"));
     let detail = format!("{}{}", status.name.as_str(), reason.unwrap_or_default());
-    let remedy = match status.name {
-        StatusName::Connected | StatusName::Unavailable | StatusName::Disabled => None,
-        StatusName::NeedsConsent | StatusName::Revoked => {
-            Some(format!("run `egressd login {}`", connection.id))
-        }
-    };
-    let outcome = match remedy {
-        None => Ok(detail),
-        remedy @ Some(_) => Err(StepFailure { detail, remedy }),
+    let outcome = match status.name.needs_login() {
+        false => Ok(detail),
+        true => Err(StepFailure {
+            detail,
+            remedy: Some(login.remedy(&connection.id)),
+        }),
     };
     Some(StepReport::new(
         "consent",

@@ -67,6 +67,14 @@ impl StatusName {
             Self::Disabled => "disabled",
         }
     }
+
+    /// Returns whether a person has to log in before requests are forwarded.
+    pub const fn needs_login(self) -> bool {
+        match self {
+            Self::NeedsConsent | Self::Revoked => true,
+            Self::Connected | Self::Unavailable | Self::Disabled => false,
+        }
+    }
 }
 
 impl ConnectionStatus {
